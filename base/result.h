@@ -1,12 +1,16 @@
 // Result<T>: an expected outcome, with a closed set of codes and a detail that says what, where and what to do.
 // A bug is not a Result: it is a CHECK (base/check.h). No exceptions cross our interfaces.
-// This header is public (it is installed below regroup/) and includes nothing of ours.
+// This header is public (installed below regroup/) and includes nothing of ours.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
+
+#ifndef REGROUP_API
+#define REGROUP_API __attribute__((visibility("default")))  // leaves libregroup.so; everything else is hidden
+#endif
 
 namespace regroup {
 
@@ -29,7 +33,7 @@ enum class Code : std::uint8_t {
 };
 
 // The field's name of a code: "kTimeout" and so on.
-[[nodiscard]] const char* code_name(Code code) noexcept;
+[[nodiscard]] REGROUP_API const char* code_name(Code code) noexcept;
 
 struct Error {
   Code code = Code::kOk;

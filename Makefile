@@ -1,0 +1,54 @@
+# The project's commands; each works alone on a fresh Debian 12 machine. `make help` lists them. The build itself is
+# CMake's (CMakeLists.txt, CMakePresets.json); this only puts set-up, configure, build and run in a row.
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: help setup venv configure build test demo bench install clean
+
+PRESET ?= dev
+JOBS ?= $(shell nproc)
+TEST_JOBS ?= $(JOBS)
+PREFIX ?= /usr/local
+BUILD_DIR := $(if $(filter dev,$(PRESET)),build,build-$(PRESET))
+
+help:
+	@echo 'make build    install what is missing, configure, build everything into build/'
+	@echo 'make test     the same, then run all tests'
+	@echo 'make demo     the same for what the main job needs, then run it (at most 2 minutes)'
+	@echo 'make bench    the same, then run the benchmarks of README'
+	@echo 'make install  build, then install below PREFIX (now $(PREFIX))'
+	@echo 'make venv     the Python environment .venv (REGROUP_TORCH=torch==X.Y.Z picks the torch)'
+	@echo 'make clean    remove the build folders'
+	@echo 'Settings: PRESET=dev|release|minimal|asan|tsan (now $(PRESET)), JOBS (now $(JOBS)), TEST_JOBS,'
+	@echo '          DEMO_ARGS, BENCH_ARGS, CTEST_ARGS, REGROUP_NO_APT=1 (no package is checked or installed)'
+
+setup:
+	@tools/setup/apt.sh
+
+venv:
+	@tools/setup/python.sh
+
+configure: setup
+	@cmake --preset $(PRESET)
+
+build: configure
+	@cmake --build --preset $(PRESET) -j $(JOBS)
+
+test: build
+	@ctest --preset $(PRESET) -j $(TEST_JOBS) $(CTEST_ARGS)
+
+demo: configure
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target demo
+	@if [[ ! -x $(BUILD_DIR)/bin/digits_demo ]]; then \
+	  echo 'make demo: error: $(BUILD_DIR)/bin/digits_demo was not built: is examples/ complete?' >&2; exit 1; fi
+	@$(BUILD_DIR)/bin/digits_demo $(DEMO_ARGS)
+
+bench: build
+	@if [[ ! -f bench/run.sh ]]; then echo 'make bench: error: there is no bench/run.sh' >&2; exit 1; fi
+	@BUILD_DIR=$(BUILD_DIR) bash bench/run.sh $(BENCH_ARGS)
+
+install: build
+	@cmake --install $(BUILD_DIR) --prefix $(PREFIX)
+
+clean:
+	@rm -rf build build-release build-minimal build-asan build-tsan
