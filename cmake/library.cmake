@@ -14,9 +14,10 @@ set_target_properties(regroup_shared PROPERTIES
   SOVERSION 0
   LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${rooms_list}"
   LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/libregroup.map)
-target_link_options(regroup_shared PRIVATE
-  -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/libregroup.map
-  $<$<NOT:$<BOOL:${REGROUP_SANITIZE}>>:-Wl,--no-undefined>)
+target_link_options(regroup_shared PRIVATE -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/libregroup.map)
+if(NOT REGROUP_SANITIZE)  # a sanitizer's runtime is the program's
+  target_link_options(regroup_shared PRIVATE -Wl,--no-undefined)
+endif()
 target_compile_features(regroup_shared INTERFACE cxx_std_20)
 target_include_directories(regroup_shared INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/runtime/api>
