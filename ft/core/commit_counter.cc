@@ -1,0 +1,80 @@
+#include "ft/core/commit_counter.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace regroup {
+
+void CommitCounter::install(const Decision& decision, std::size_t self) {
+  RG_CHECK(decision.view.epoch > epoch() && self < decision.view.members.size());
+  const bool first = words_.empty();
+  decision_ = decision;
+  self_ = self;
+  words_.assign(decision.view.members.size(), decision.trim);
+  committed_ = first ? decision.trim : std::max(committed_, decision.trim);
+  high_ = std::max(high_, committed_);
+  if (first || decision.planned) marks_[decision.trim % kMaxWindow] = true;
+  frozen_ = false;
+  cut_planned_ = false;
+  cut_.reset();
+}
+
+OpId CommitCounter::submit(bool mark) {
+  RG_CHECK(room(kMaxWindow));
+  ++high_;
+  marks_[high_ % kMaxWindow] = mark;
+  return high_;
+}
+
+std::optional<FailedOp> CommitCounter::failure_of(OpId k, bool shape) const {
+  if (const FailedOp* failed = decision_.failure_of(k)) return *failed;
+  if (shape && k > decision_.trim && k <= decision_.high) return FailedOp{k, Code::kViewChanged, {}, {}};
+  return std::nullopt;
+}
+
+bool CommitCounter::can_prepare(OpId k) const {
+  if (frozen_ || words_.empty() || k > high_ || (cut_ && k > *cut_)) return false;
+  return k == std::max(prepared(), last_failed_) + 1;
+}
+
+void CommitCounter::prepare(OpId k) {
+  RG_CHECK(can_prepare(k));
+  words_[self_] = k;
+  if (cut_planned_ && !cut_ && is_mark(k)) cut_ = k;
+}
+
+void CommitCounter::settle_failed(OpId k) {
+  RG_CHECK(k == committed_ + 1 && k <= high_);
+  committed_ = last_failed_ = k;
+}
+
+void CommitCounter::observe(std::size_t member, OpId prepared) {
+  RG_CHECK(member < words_.size());
+  words_[member] = std::max(words_[member], prepared);
+}
+
+OpId CommitCounter::committable() const {
+  return words_.empty() ? 0 : *std::min_element(words_.begin(), words_.end());
+}
+
+void CommitCounter::commit(OpId k) {
+  RG_CHECK(k == committed_ + 1 && k <= committable());
+  committed_ = k;
+}
+
+void CommitCounter::plan_cut() {
+  cut_planned_ = true;
+  if (!cut_ && is_mark(prepared())) cut_ = prepared();
+}
+
+std::optional<OpId> CommitCounter::cut_reached() const {
+  return cut_ && committed_ >= *cut_ ? cut_ : std::nullopt;
+}
+
+Report CommitCounter::freeze() {
+  frozen_ = true;
+  return {epoch(), prepared(), committed_, high_};
+}
+
+}  // namespace regroup

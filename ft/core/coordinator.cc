@@ -1,0 +1,165 @@
+#include "ft/core/coordinator.h"
+
+#include <algorithm>
+
+namespace regroup {
+
+Coordinator::Coordinator(CoordinatorConfig config, std::optional<Decision> last, Instant now)
+    : config_(std::move(config)),
+      detector_(config_.suspicion, config_.max_tick_gap),
+      last_(std::move(last)),
+      round_(config_.first_round),
+      plan_(config_.first_round) {
+  if (!last_) return;
+  // After a restart every member of the last view has one suspicion time to come back.
+  for (const MemberInfo& m : last_->view.members) detector_.watch(m.inc, now);
+  ban_shared_ = last_->shared_banned;
+}
+
+void Coordinator::on(const CoordinatorInput& input, Instant now, Out& out) {
+  if (const auto* in = std::get_if<FromMember>(&input)) {
+    detector_.heard(in->from, now);
+    if (phase_ == Phase::kIdle) suspected_.erase(in->from);  // idle with suspects: all are lost, and this one is back
+    const bool hello = std::holds_alternative<Hello>(in->message);
+    if (hello || peers_.contains(in->from))
+      std::visit([&](const auto& m) { on_message(in->from, m, now, out); }, in->message);
+  } else if (const auto* lost = std::get_if<MemberLost>(&input)) {
+    if (auto it = peers_.find(lost->who); it != peers_.end()) {
+      it->second.connected = false;
+      it->second.ready = false;
+      if (is_member(lost->who)) detector_.shorten(lost->who, now, config_.lost_grace);
+      else peers_.erase(it);  // an observer comes and goes without a view change
+    }
+  } else if (std::holds_alternative<Tick>(input)) {
+    for (const Incarnation& who : detector_.tick(now)) suspect(who, "silent");
+    if (now >= judge_at_) judge_links(now);
+  } else if (const auto* logged = std::get_if<Logged>(&input)) {
+    if (phase_ == Phase::kLogging && logged->epoch == pending_.view.epoch) publish(pending_, now, out);
+  }
+  step(now, out);
+}
+
+std::optional<Refuse> Coordinator::refusal(const Hello& m) const {
+  if (m.group != config_.group)
+    return Refuse{Code::kRefused, "this coordinator serves group '" + config_.group + "', not '" + m.group + "'"};
+  if (m.log != 0 && m.log != config_.log) return Refuse{Code::kRefused, "view log id differs: another group's past"};
+  if (m.installed > (last_ ? last_->view.epoch : 0))
+    return Refuse{Code::kRefused, "the view log ends before the view that this member has installed"};
+  for (const auto& [inc, peer] : peers_) {
+    if (!peer.connected || inc == m.self.inc || peer.hello.config_hash == m.config_hash) continue;
+    return Refuse{Code::kConfig, "configuration differs from member " + to_string(peer.hello.self.id) + ": mine [" +
+                                     m.config + "], theirs [" + peer.hello.config + "]"};
+  }
+  return std::nullopt;
+}
+
+void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant now, Out& out) {
+  if (auto refuse = refusal(m)) {
+    out.push_back(SendToMember{from, *refuse});
+    return;
+  }
+  Peer& peer = peers_[from];
+  const bool leaving = peer.leaving;
+  peer = Peer{m, true, m.installed == 0 && m.ready, leaving, 0, 0};
+  backoff_.erase(from);
+  out.push_back(SendToMember{from, Welcome{config_.log, last_ ? last_->view.epoch : 0}});
+  if (!last_) return;
+  if (is_member(from)) {
+    peer.ready = false;
+    detector_.watch(from, now);
+    detector_.heard(from, now);
+    suspected_.erase(from);  // heard of again before anything was decided
+    if (m.installed < last_->view.epoch) out.push_back(SendToMember{from, Install{*last_}});
+    if (m.wedged && m.installed == last_->view.epoch) {  // a wedge is never taken back: the change must be finished
+      change_asked_ = true;
+      why_.insert("wedged:" + to_string(m.self.id));
+    }
+    if (phase_ == Phase::kCutting) out.push_back(SendToMember{from, Notice{last_->view.epoch, plan_}});
+    if (phase_ == Phase::kWedging && candidates_.contains(from) && !reports_.contains(from))
+      out.push_back(SendToMember{from, Wedge{round_, *last_}});
+  } else if (m.installed != 0) {
+    out.push_back(SendToMember{from, Evicted{config_.log, last_->view.epoch}});
+    peers_.erase(from);
+  }
+}
+
+void Coordinator::on_message(const Incarnation& from, const Heartbeat& m, Instant, Out&) {
+  Peer& peer = peers_[from];
+  peer.committed_epoch = m.epoch;
+  peer.committed = m.committed;
+}
+
+void Coordinator::on_message(const Incarnation& from, const Ready&, Instant, Out&) {
+  if (is_member(from)) return;
+  peers_[from].ready = true;
+  backoff_.erase(from);
+}
+
+void Coordinator::on_message(const Incarnation& from, const Wedged& m, Instant, Out&) {
+  const bool sane = m.report.prepared >= (last_ ? last_->trim : 0) && m.report.high >= m.report.prepared;
+  if (last_ && m.report.epoch == last_->view.epoch && is_member(from) && sane) reports_.emplace(from, m.report);
+}
+
+void Coordinator::on_message(const Incarnation& from, const CutDone& m, Instant now, Out& out) {
+  const bool mine = phase_ == Phase::kCutting && last_ && m.epoch == last_->view.epoch && m.plan == plan_;
+  if (mine && is_member(from)) start_wedge(true, now, out);
+}
+
+void Coordinator::on_message(const Incarnation& from, const Level& m, Instant, Out&) {
+  auto it = joiners_.find(from);
+  if (phase_ == Phase::kLevelling && m.plan == plan_ && m.op == level_op_ && it != joiners_.end()) it->second = m.ok;
+}
+
+void Coordinator::on_message(const Incarnation& from, const Suspect& m, Instant now, Out&) {
+  if (!is_member(m.who) || from == m.who) return;
+  if (m.kind == SuspectKind::kDead) return suspect(m.who, "dead");
+  accusations_.emplace(from, m.who);
+  if (judge_at_.is_never()) judge_at_ = now + config_.lost_grace;  // let the other side's word arrive
+}
+
+void Coordinator::on_message(const Incarnation&, const FailOp& m, Instant, Out&) {
+  if (!last_ || m.epoch != last_->view.epoch || m.what.op <= last_->trim || last_->failure_of(m.what.op)) return;
+  fail_requests_.emplace(m.what.op, m.what);
+}
+
+void Coordinator::on_message(const Incarnation&, const AskChange& m, Instant, Out&) {
+  if (!last_ || m.epoch != last_->view.epoch) return;
+  change_asked_ = true;
+  ban_shared_ = ban_shared_ || m.ban_shared;
+  why_.insert(m.reason);
+}
+
+void Coordinator::on_message(const Incarnation& from, const Leave&, Instant, Out&) { peers_[from].leaving = true; }
+
+void Coordinator::suspect(const Incarnation& who, const std::string& why) {
+  if (!is_member(who) || !suspected_.insert(who).second) return;
+  why_.insert(why + ":" + to_string(info_of(who).id));
+}
+
+// A link failed while both ends still talk to us. Evict the smallest set that explains it: whoever is accused by, or
+// accuses, most others first; on a tie the higher id. Never both ends.
+void Coordinator::judge_links(Instant) {
+  judge_at_ = Instant::never();
+  std::erase_if(accusations_, [&](const auto& a) {
+    return !is_member(a.first) || !is_member(a.second) || suspected_.contains(a.first) || suspected_.contains(a.second);
+  });
+  while (!accusations_.empty()) {
+    std::map<Incarnation, std::set<Incarnation>> broken;  // undirected
+    for (const auto& [a, b] : accusations_) broken[a].insert(b), broken[b].insert(a);
+    auto worst = std::max_element(broken.begin(), broken.end(), [&](const auto& x, const auto& y) {
+      return std::pair(x.second.size(), info_of(x.first).id) < std::pair(y.second.size(), info_of(y.first).id);
+    });
+    const Incarnation out_of_reach = worst->first;
+    suspect(out_of_reach, "link");
+    std::erase_if(accusations_, [&](const auto& a) { return a.first == out_of_reach || a.second == out_of_reach; });
+  }
+}
+
+MemberInfo Coordinator::info_of(const Incarnation& inc) const {
+  if (last_)
+    if (auto i = last_->view.index_of(inc)) return last_->view.members[*i];
+  auto it = peers_.find(inc);
+  return it == peers_.end() ? MemberInfo{} : it->second.hello.self;
+}
+
+}  // namespace regroup

@@ -1,0 +1,205 @@
+// The view change: when one is due, how it proceeds, what it decides.
+#include <algorithm>
+
+#include "base/check.h"
+#include "ft/core/coordinator.h"
+
+namespace regroup {
+
+bool Coordinator::change_due() const { return !suspected_.empty() || !fail_requests_.empty() || change_asked_; }
+
+// Ready observers, one per member id, whose id no living member of the view holds.
+std::vector<Incarnation> Coordinator::promotable() const {
+  std::vector<Incarnation> result;
+  std::set<MemberId> taken;
+  if (last_)
+    for (const MemberInfo& m : last_->view.members) taken.insert(m.id);
+  for (const auto& [inc, peer] : peers_)
+    if (peer.connected && peer.ready && !is_member(inc) && !backoff_.contains(inc) && taken.insert(peer.hello.self.id).second)
+      result.push_back(inc);
+  return result;
+}
+
+std::vector<Incarnation> Coordinator::leavers() const {
+  std::vector<Incarnation> result;
+  for (const auto& [inc, peer] : peers_)
+    if (peer.leaving && is_member(inc)) result.push_back(inc);
+  return result;
+}
+
+void Coordinator::step(Instant now, Out& out) {
+  Phase before;
+  do {
+    before = phase_;
+    step_once(now, out);
+  } while (phase_ != before);
+}
+
+void Coordinator::step_once(Instant now, Out& out) {
+  const bool over = now >= deadline_;
+  switch (phase_) {
+    case Phase::kIdle:
+      if (!last_ || last_->view.members.empty()) return found(out);
+      if (suspected_.size() == last_->view.members.size()) return;  // all are lost: nothing is decided
+      if (change_due()) return start_wedge(false, now, out);
+      if (!promotable().empty() || !leavers().empty()) start_cut(out);
+      return;
+    case Phase::kCutting:  // members that have chosen their cut wait for it, so it is finished even if the joiner is gone
+      if (change_due()) start_wedge(false, now, out);
+      return;
+    case Phase::kWedging: {
+      for (const Incarnation& who : suspected_) candidates_.erase(who);
+      const bool all = std::all_of(candidates_.begin(), candidates_.end(), [&](auto& c) { return reports_.contains(c); });
+      if (!all && !over) return;
+      for (const MemberInfo& m : last_->view.members)
+        if (!reports_.contains(m.inc)) suspect(m.inc, "no-report");
+      return finish_wedge(now, out);
+    }
+    case Phase::kLevelling: {
+      const bool failed = std::any_of(suspected_.begin(), suspected_.end(), [&](auto& s) { return candidates_.contains(s); });
+      std::erase_if(joiners_, [&](const auto& j) { return !peers_.contains(j.first); });
+      const bool all = std::all_of(joiners_.begin(), joiners_.end(), [](const auto& j) { return j.second.has_value(); });
+      if (!all && !over && !failed) return;
+      for (const Incarnation& who : suspected_) candidates_.erase(who);
+      std::vector<Incarnation> join;
+      for (const auto& [inc, level] : joiners_) {
+        if (level == true) join.push_back(inc);
+        else if (!failed) backoff_.insert(inc);
+      }
+      if (failed) join.clear();
+      return decide({candidates_.begin(), candidates_.end()}, join, !failed, out);
+    }
+    case Phase::kLogging:
+      return;
+  }
+}
+
+// The first view, or the first after everybody had left: when as many distinct members as the world has are ready.
+void Coordinator::found(Out& out) {
+  const std::vector<Incarnation> ready = promotable();
+  if (ready.empty() || ready.size() < peers_.at(ready.front()).hello.world_size) return;
+  decide({}, ready, true, out);
+}
+
+void Coordinator::start_cut(Out& out) {
+  phase_ = Phase::kCutting;
+  ++plan_;
+  for (const MemberInfo& m : last_->view.members)
+    if (peers_.contains(m.inc)) out.push_back(SendToMember{m.inc, Notice{last_->view.epoch, plan_}});
+}
+
+void Coordinator::start_wedge(bool planned, Instant now, Out& out) {
+  phase_ = Phase::kWedging;
+  planned_ = planned;
+  deadline_ = now + config_.wedge_deadline;
+  ++round_;
+  candidates_.clear();
+  for (const MemberInfo& m : last_->view.members) {
+    if (suspected_.contains(m.inc)) continue;
+    candidates_.insert(m.inc);
+    if (!reports_.contains(m.inc)) out.push_back(SendToMember{m.inc, Wedge{round_, *last_}});
+  }
+}
+
+void Coordinator::finish_wedge(Instant now, Out& out) {
+  std::erase_if(candidates_, [&](const Incarnation& c) { return !reports_.contains(c); });
+  deadline_ = Instant::never();
+  if (candidates_.empty()) {  // all members of the view are lost: nothing is decided; whoever comes back begins again
+    phase_ = Phase::kIdle;
+    return;
+  }
+  const bool planned = planned_ && candidates_.size() == last_->view.members.size();
+  OpId trim = reports_.at(*candidates_.begin()).prepared;
+  for (const Incarnation& c : candidates_) trim = std::min(trim, reports_.at(c).prepared);
+  if (planned) {
+    joiners_.clear();
+    for (const Incarnation& inc : promotable()) joiners_[inc] = std::nullopt;
+    // Only who has committed trim holds the state as of trim; the member that reported the cut does.
+    auto source = std::find_if(candidates_.begin(), candidates_.end(), [&](const Incarnation& c) {
+      return reports_.at(c).committed >= trim && !peers_.at(c).leaving;
+    });
+    if (source == candidates_.end())
+      source = std::find_if(candidates_.begin(), candidates_.end(), [&](auto& c) { return reports_.at(c).committed >= trim; });
+    if (!joiners_.empty() && source != candidates_.end()) {
+      phase_ = Phase::kLevelling;
+      level_op_ = trim;
+      source_ = *source;
+      deadline_ = now + config_.level_deadline;
+      for (const auto& [inc, level] : joiners_)
+        out.push_back(SendToMember{inc, Fetch{plan_, config_.log, trim, info_of(source_)}});
+      return;
+    }
+  }
+  decide({candidates_.begin(), candidates_.end()}, {}, planned, out);
+}
+
+void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector<Incarnation>& join, bool planned, Out& out) {
+  Decision d;
+  d.view.log = config_.log;
+  d.prev = last_ ? last_->view.epoch : 0;
+  d.view.epoch = d.prev + 1;
+  d.planned = planned;
+  d.joined = join;
+  d.trim = last_ ? last_->trim : 0;
+  d.high = last_ ? last_->high : 0;
+  if (!stay.empty()) d.trim = reports_.at(stay.front()).prepared;
+  for (const Incarnation& inc : stay) {
+    const Report& report = reports_.at(inc);
+    d.trim = std::min(d.trim, report.prepared);
+    d.high = std::max(d.high, report.high);
+    if (!(planned && peers_.contains(inc) && peers_.at(inc).leaving)) d.view.members.push_back(info_of(inc));
+  }
+  for (const Incarnation& inc : join) {
+    d.view.members.push_back(info_of(inc));
+    why_.insert("join:" + to_string(info_of(inc).id));
+  }
+  std::sort(d.view.members.begin(), d.view.members.end(), [](auto& a, auto& b) { return a.id < b.id; });
+  if (last_)
+    for (const FailedOp& f : last_->failed) fail_requests_.insert_or_assign(f.op, f);
+  for (const auto& [op, f] : fail_requests_)
+    if (op > d.trim) d.failed.push_back(f);
+  d.shared_banned = ban_shared_;
+  const std::vector<MemberInfo>& m = d.view.members;
+  const bool one_host = std::all_of(m.begin(), m.end(), [&](auto& i) { return i.locality == m.front().locality; });
+  d.plane = !m.empty() && one_host && m.front().locality != 0 && !ban_shared_ ? PlaneKind::kShared : PlaneKind::kNetwork;
+  for (const std::string& reason : why_) d.reason += (d.reason.empty() ? "" : ",") + reason;
+  append(std::move(d), out);
+}
+
+void Coordinator::append(Decision decision, Out& out) {
+  phase_ = Phase::kLogging;
+  deadline_ = Instant::never();
+  pending_ = std::move(decision);
+  out.push_back(AppendLog{pending_});
+}
+
+void Coordinator::publish(const Decision& decision, Instant now, Out& out) {
+  const std::optional<Decision> before = std::exchange(last_, decision);
+  phase_ = Phase::kIdle;
+  std::set<Incarnation> gone;
+  if (before)
+    for (const MemberInfo& m : before->view.members)
+      if (!decision.view.contains(m.inc)) gone.insert(m.inc);
+  for (const MemberInfo& m : decision.view.members)
+    if (peers_.contains(m.inc)) {
+      peers_.at(m.inc).ready = false;
+      out.push_back(SendToMember{m.inc, Install{decision}});
+    }
+  for (const MemberInfo& m : decision.view.members) detector_.watch(m.inc, now);
+  for (const Incarnation& inc : gone) {
+    out.push_back(SendToMember{inc, Install{decision}});  // tells it that it is out
+    peers_.erase(inc);
+    detector_.forget(inc);
+  }
+  // Suspicions, requests and reports belonged to the ended epoch. Who is suspected still will be suspected again.
+  std::erase_if(suspected_, [&](const Incarnation& s) { return !decision.view.contains(s); });
+  reports_.clear();
+  candidates_.clear();
+  joiners_.clear();
+  accusations_.clear();
+  fail_requests_.clear();
+  change_asked_ = false;
+  why_.clear();
+}
+
+}  // namespace regroup
