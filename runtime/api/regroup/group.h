@@ -1,0 +1,98 @@
+// Group: a named set of members that run collectives together, and go on when one of them dies, hangs or comes back.
+//
+// Promise: a collective either commits with the same bits and the same contributors at every surviving member, or has not
+// touched anybody's buffer. Ops that can be redone with fewer members (all-reduce, barrier, broadcast with a living root)
+// are redone by the runtime; the caller sees Outcome::attempts > 1 and nothing else. Ops whose shape is the membership
+// (all-gather) fail with kViewChanged at every survivor, buffers intact, and the group is usable at once.
+//
+// Threading: all members submit the same ops in the same order. One thread at a time may submit; any thread may wait.
+// Ownership: inputs must stay unchanged, and outputs untouched, until the op's outcome is known.
+// After an error: see the code's comment in base/result.h; only kClosed and kUnavailable end the group object, and after
+// kEvicted it has rejoined by itself (Options::auto_rejoin): continue from the restored state.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "regroup/export.h"
+#include "regroup/options.h"
+#include "regroup/types.h"
+
+namespace regroup {
+
+class GroupImpl;
+struct OpState;
+
+// Handle of an asynchronous collective. Copies refer to the same op. Outlives the group safely.
+class REGROUP_API Work {
+ public:
+  Work() = default;
+  // Waits for the outcome. timeout_s 0: Options::wait_timeout_s. kTimeout abandons nothing: wait again.
+  Result<Outcome> wait(double timeout_s = 0);
+  [[nodiscard]] bool done() const;
+  [[nodiscard]] OpId op() const;
+  // Asks for a decision that fails this op at every member (kCancelled). May come too late: wait() tells.
+  void cancel();
+
+ private:
+  friend class Group;
+  Work(std::shared_ptr<GroupImpl> group, std::shared_ptr<OpState> op) : group_(std::move(group)), op_(std::move(op)) {}
+  std::shared_ptr<GroupImpl> group_;
+  std::shared_ptr<OpState> op_;
+};
+
+class REGROUP_API Group {
+ public:
+  // Returns when the first view that holds this member is installed; until then a late joiner is an observer inside this
+  // call. Bounded by join_timeout_s. kConfig: options out of range or different from the others'; kRefused: another
+  // log, secret or version; kUnavailable: no coordinator; kTimeout: not enough members came.
+  static Result<std::unique_ptr<Group>> join(Options options);
+  // Closes without leaving (the others see a failure). Call leave() first for a drain.
+  ~Group();
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+
+  // out[i] = op over members of in[i]; count elements. in == out: in place. Bits: canonical fold order (plan permitting).
+  Result<Outcome> all_reduce(const void* in, void* out, std::size_t count, DataType type, ReduceOp op,
+                             const OpOptions& options = {});
+  Work all_reduce_async(const void* in, void* out, std::size_t count, DataType type, ReduceOp op,
+                        const OpOptions& options = {});
+  // buffer of the root to everyone's buffer. Roots are member ids. kViewChanged if the root is gone.
+  Result<Outcome> broadcast(void* buffer, std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
+  Work broadcast_async(void* buffer, std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
+  // out holds view().size() blocks of `count` elements in member order. Shape op: kViewChanged when the view changes;
+  // compare view().epoch with Outcome::epoch, call view() again before the next one.
+  Result<Outcome> all_gather(const void* in, void* out, std::size_t count, DataType type, const OpOptions& options = {});
+  Work all_gather_async(const void* in, void* out, std::size_t count, DataType type, const OpOptions& options = {});
+  Result<Outcome> barrier(const OpOptions& options = {});
+  Work barrier_async(const OpOptions& options = {});
+
+  // Registered memory: peers on the host read it directly, which saves a copy per op. Zeroed, 2 MiB pages where to be had,
+  // populated (kNoMemory now, never a SIGBUS later). Freed by deallocate (waits for ops in flight) or with the group.
+  Result<void*> allocate(std::size_t bytes);
+  Status deallocate(void* memory);
+
+  // Leaves at the next mark; nobody loses a step. Ops already submitted are finished first. Bounded.
+  Status leave(double timeout_s = 0);
+
+  // The installed view. Also tells the runtime that the caller has seen it (shape ops compare epochs).
+  [[nodiscard]] ViewInfo view() const;
+  [[nodiscard]] MemberId id() const;
+  // Marks settled since the group began: the number of steps done, the same at every member at the same op.
+  [[nodiscard]] std::uint64_t steps() const;
+  // Duration of the last state transfer into this member, seconds; 0: none.
+  [[nodiscard]] double last_restore_s() const;
+  [[nodiscard]] const Options& options() const;
+  // The flight recorder as JSON lines, oldest first.
+  [[nodiscard]] std::string flight_record() const;
+  // Closes at once, as if the process had died (tests with members as threads): nothing is said to anybody.
+  void detach();
+
+ private:
+  explicit Group(std::shared_ptr<GroupImpl> impl) : impl_(std::move(impl)) {}
+  std::shared_ptr<GroupImpl> impl_;
+};
+
+}  // namespace regroup

@@ -1,0 +1,54 @@
+// Options of a group: one struct, settable in code, by REGROUP_* variables and by "key=value" text. Unknown keys are errors.
+// All members of a group must agree on those marked (=): their hash is compared at join.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "regroup/export.h"
+#include "regroup/types.h"
+
+namespace regroup {
+
+struct REGROUP_API Options {
+  std::string group = "default";     // (=) REGROUP_GROUP
+  std::string coordinator;           // host:port, REGROUP_COORDINATOR; empty: rank 0 starts one at MASTER_ADDR:MASTER_PORT
+  int rank = -1;                     // REGROUP_RANK, else RANK; this member's replica id
+  int world_size = 0;                // (=) REGROUP_WORLD_SIZE, else WORLD_SIZE; members of the first view
+  int min_members = 1;               // (=) below it ops wait at a mark, then fail with kUnavailable
+  std::string transport = "auto";    // (=) auto, shm, tcp: REGROUP_TRANSPORT
+  std::string interface;             // network interface or address of data links; empty: the one that reaches the coordinator
+  std::string secret;                // shared secret of the group; empty: none. REGROUP_SECRET
+  bool explicit_marks = false;       // (=) only ops with OpOptions::mark end a step; false: every op does
+  std::uint32_t window = 8;          // (=) ops that may be uncommitted at once, 1 to 32; the next submit waits
+  std::size_t small_bytes = 32768;   // (=) ops up to this size go through one cache-resident exchange
+  std::size_t staging_bytes = 1ull << 30;  // bound of staged private buffers and received chunks
+  double join_timeout_s = 60;        // bound of Group::join
+  double wait_timeout_s = 300;       // bound of a wait that names none
+  double unavailable_timeout_s = 30; // no coordinator, or too few members, for this long: kUnavailable
+  bool auto_rejoin = true;           // an evicted member rejoins by itself inside its next wait
+  bool no_commit = false;            // (=) benchmarks only: skip the commit rule, give up G1. Never for real work
+  std::string failpoints;            // tests and chaos: "after_first_chunk#2=kill,after_prepared#1=stop"
+  std::string trace_file;            // flight recorder dump: path prefix; SIGUSR1 or an expired bound writes it
+
+  std::vector<StateBuffer> state;    // registered state, by name
+  std::function<void()> on_restored; // called on the joining thread after the state was overwritten
+  ViewCallback on_view;              // called on the control thread at every installed view; must return quickly
+
+  // Defaults, then REGROUP_* (and RANK, WORLD_SIZE) of the environment. kConfig names the variable and what is wrong.
+  static Result<Options> from_environment();
+  // Sets one option from text, e.g. set("transport", "tcp").
+  Status set(std::string_view key, std::string_view value);
+  // All settable options with their effective values; the secret is masked.
+  [[nodiscard]] std::vector<std::pair<std::string, std::string>> effective() const;
+  // Checks ranges and combinations.
+  [[nodiscard]] Status validate() const;
+  // Text of all options marked (=), in order; equal texts are equal configurations.
+  [[nodiscard]] std::string shared_text() const;
+};
+
+}  // namespace regroup
