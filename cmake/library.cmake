@@ -1,18 +1,16 @@
 # libregroup.so.0: every room of REGROUP_LIBRARY_FOLDERS in one shared library, from which only names of the public API
 # leave (hidden visibility, REGROUP_API, and libregroup.map for what templates of other libraries would leak).
 # Programs link regroup::regroup and include "regroup/...h", in this build as outside of it.
-file(CONFIGURE OUTPUT ${CMAKE_BINARY_DIR}/regroup_library.cc CONTENT "// The rooms are the content of this library.\n")
-add_library(regroup_shared SHARED ${CMAKE_BINARY_DIR}/regroup_library.cc)
-add_library(regroup::regroup ALIAS regroup_shared)
 get_property(rooms GLOBAL PROPERTY REGROUP_LIBRARY_ROOMS)
+list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE room_objects)
+add_library(regroup_shared SHARED ${room_objects})
+add_library(regroup::regroup ALIAS regroup_shared)
 target_link_libraries(regroup_shared PRIVATE rg_options ${rooms})
-list(JOIN rooms "," rooms_list)
 set_target_properties(regroup_shared PROPERTIES
   OUTPUT_NAME regroup
   EXPORT_NAME regroup
   VERSION ${PROJECT_VERSION}
   SOVERSION 0
-  LINK_LIBRARY_OVERRIDE "WHOLE_ARCHIVE,${rooms_list}"
   LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/libregroup.map)
 target_link_options(regroup_shared PRIVATE -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/libregroup.map)
 if(NOT REGROUP_SANITIZE)  # a sanitizer's runtime is the program's
