@@ -1,0 +1,104 @@
+// Plane: how the ops of one view are carried out. Shared memory (all members on one host) or network; one object per epoch.
+//
+// Driven only by the holder of the execution token, one call at a time, FIFO by op number: run -> announce_prepared ->
+// await_commit -> copy_out -> release. run and await_commit may return kStopped (a wedge, a deadline, detach); without a
+// fence they are called again for the same op, perhaps by another thread, and go on where they were.
+//
+// Contract (PROTOCOL.md): run() returns kPrepared only when the WHOLE result stands in memory that stays mine whoever dies.
+// Nothing of the caller's output is touched before copy_out (G8). fence() ends the epoch: afterwards nothing of it
+// changes memory that a later epoch uses; copy_out of ops up to the decision's trim still works until destruction (G7).
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "base/dtype.h"
+#include "base/failpoint.h"
+#include "base/ids.h"
+#include "base/time.h"
+#include "ft/core/commit_counter.h"
+#include "ft/core/view.h"
+
+namespace regroup {
+
+enum class OpKind : std::uint8_t { kAllReduce = 0, kBroadcast, kAllGather, kBarrier };
+
+// What all members must agree on before anybody prepares. Values of the wire format.
+struct OpDesc {
+  OpKind kind = OpKind::kBarrier;
+  DataType type = DataType::kU8;
+  ReduceOp reduce = ReduceOp::kSum;
+  std::uint8_t mark = 0;
+  std::uint32_t root = 0;        // replica id of the root (broadcast)
+  std::uint64_t count = 0;       // elements of one member's input
+  std::uint64_t seen_epoch = 0;  // shape ops only: the epoch that the caller last saw; 0 otherwise
+  bool operator==(const OpDesc&) const = default;
+  [[nodiscard]] bool shape() const { return kind == OpKind::kAllGather; }
+  [[nodiscard]] std::size_t bytes() const { return count * size_of(type); }
+  // Bytes of the result in a view of n members.
+  [[nodiscard]] std::size_t result_bytes(std::size_t n) const { return kind == OpKind::kAllGather ? n * bytes() : bytes(); }
+};
+
+// One op as an executor sees it. `in` stays valid and unchanged until the op is settled.
+struct ExecOp {
+  OpId id = 0;
+  OpDesc desc;
+  const void* in = nullptr;
+  void* out = nullptr;
+  const char* plan = "";
+  // The plane's own progress, reset to zero by the engine for every new attempt (new epoch).
+  struct Progress {
+    std::uint32_t stage = 0;
+    std::size_t at = 0;
+    std::uint32_t slot = 0;
+    bool prepared_announced = false;
+  } progress;
+};
+
+// What executors share with the engine that runs them.
+struct ExecContext {
+  std::atomic<std::uint32_t>* stop = nullptr;  // non-zero: return kStopped soon (looked at every 1 MiB and in every wait)
+  Failpoints* failpoints = nullptr;
+  std::function<void()> check_peers;           // I wait for a peer suspiciously long: look at the death words
+  Instant deadline = Instant::never();         // of the caller that lends its thread
+  [[nodiscard]] bool should_stop() const { return stop->load(std::memory_order_acquire) != 0; }
+};
+
+enum class RunState : std::uint8_t {
+  kPrepared,  // run: the whole result stands here. await_commit: the commit rule holds
+  kStopped,   // stop or deadline; call again or fence
+  kMismatch,  // the descriptor of member `other` differs from mine
+  kBroken,    // this epoch cannot go on (link reset, memory of a peer cannot be mapped): ask for a change, wait for the wedge
+};
+
+struct RunResult {
+  RunState state = RunState::kStopped;
+  std::size_t other = 0;     // kMismatch, kBroken: index of the peer in the view
+  bool ban_shared = false;   // kBroken: shared memory cannot be used with that peer
+  bool accuse = false;       // kBroken: could not be reached for the whole suspicion time
+  std::string detail;
+};
+
+class Plane {
+ public:
+  virtual ~Plane() = default;
+  virtual RunResult run(ExecOp& op, ExecContext& context) = 0;
+  virtual void announce_prepared(OpId op) = 0;
+  // Feeds counter.observe() until counter.committable() >= op.
+  virtual RunResult await_commit(OpId op, CommitCounter& counter, ExecContext& context) = 0;
+  // Copies the whole result of a prepared op to op.out (and does nothing for a barrier).
+  virtual void copy_out(ExecOp& op) = 0;
+  // The op is over here: its scratch may go once everybody says so.
+  virtual void release(OpId op) = 0;
+  // Nothing is pending locally, but bytes may wait to be sent: push them without blocking. True: something is left.
+  virtual bool pump() { return false; }
+  virtual void fence() = 0;
+  [[nodiscard]] virtual const char* name() const = 0;  // "shm", "tcp"
+};
+
+}  // namespace regroup
