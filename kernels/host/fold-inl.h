@@ -8,6 +8,7 @@
 #define RG_KERNELS_FOLD_INL
 #endif
 
+#include "base/dtype.h"
 #include "kernels/host/lanes-inl.h"
 
 HWY_BEFORE_NAMESPACE();

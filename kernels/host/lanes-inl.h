@@ -7,6 +7,10 @@
 #define RG_KERNELS_LANES_INL
 #endif
 
+#include <hwy/highway.h>
+
+#include "kernels/host/targets.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace regroup::kernels::HWY_NAMESPACE {
 #if RG_HAVE_VECTORS

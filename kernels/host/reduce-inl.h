@@ -9,6 +9,7 @@
 #endif
 
 #include "kernels/host/fold-inl.h"
+#include "kernels/host/table.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace regroup::kernels::HWY_NAMESPACE {
