@@ -16,16 +16,21 @@ mv "$dir/first" "$dir/moved"  # an installed tree may be moved
 prefix=$dir/moved
 export LD_LIBRARY_PATH=$prefix/lib
 
+library=$prefix/lib/libregroup.so.0
+names=$(nm -DC --defined-only "$library" | grep -v ' A REGROUP_0$' | cut -d' ' -f3-)
+defines=()
+if grep -q '^regroup::Group::join(' <<<"$names"; then defines=(-DOUTSIDE_JOIN); fi
+
 echo "--- find_package"
 "$cmake" -S "$here/program" -B "$dir/build" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_CXX_COMPILER="$cxx" \
-  -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF
+  -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_CXX_FLAGS="${defines[*]}"
 "$cmake" --build "$dir/build"
 timeout 60 "$dir/build/outside" || fail "the program built by find_package ended with status $?"
 
 echo "--- pkg-config"
 export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
 read -ra flags <<<"$(pkg-config --cflags --libs regroup)"
-"$cxx" -std=c++20 -Wall -Wextra -Werror "$here/program/main.cc" -o "$dir/outside" "${flags[@]}"
+"$cxx" -std=c++20 -Wall -Wextra -Werror "${defines[@]}" "$here/program/main.cc" -o "$dir/outside" "${flags[@]}"
 timeout 60 "$dir/outside" || fail "the program built by pkg-config ended with status $?"
 
 echo "--- every public header compiles alone, from the installed tree"
@@ -34,9 +39,7 @@ while read -r header; do
 done < <(cd "$prefix/include" && find regroup -name '*.h' | sort)
 
 echo "--- what leaves the library"
-library=$prefix/lib/libregroup.so.0
 [[ $(readelf -d "$library" | grep -c 'soname: \[libregroup.so.0\]') == 1 ]] || fail "soname is not libregroup.so.0"
-names=$(nm -DC --defined-only "$library" | grep -v ' A REGROUP_0$' | cut -d' ' -f3-)
 leaked=$(grep -vE '^(typeinfo (name )?for |vtable for |guard variable for )?regroup::|^regroup_[a-z_]+(@|$)' <<<"$names" || true)
 [[ -z $leaked ]] || fail "names that are not ours leave the library:"$'\n'"$leaked"
 inside=$(grep -E 'regroup::(detail|log|core|wire|shm|tcp|kernels|driver|exec|algo)::' <<<"$names" || true)
