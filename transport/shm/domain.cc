@@ -1,0 +1,188 @@
+#include "transport/shm/domain.h"
+
+#include <algorithm>
+#include <new>
+
+#include "base/check.h"
+
+namespace regroup::shm {
+
+Result<std::unique_ptr<Domain>> Domain::create(const Incarnation& self, std::uint32_t window, std::size_t small_bytes) {
+  std::unique_ptr<Domain> domain(new Domain);
+  Result<Segment> memory = Segment::create("words", WordsPage::bytes(window, small_bytes));
+  if (!memory) return memory.error();
+  domain->words_ = Owned{kWordsSegment, std::move(*memory)};
+  domain->words_page_ = new (domain->words_.memory.data()) WordsPage;
+  domain->words_page_->owner = self;
+  domain->words_page_->window = window;
+  domain->words_page_->small_bytes = small_bytes;
+  for (OpId op = 0; op < window; ++op) new (&domain->words_page_->line(op)) OpLine{};
+  Result<std::unique_ptr<SegmentServer>> server = SegmentServer::start(self);
+  if (!server) return server.error();
+  domain->server_ = std::move(*server);
+  domain->server_->add(kWordsSegment, domain->words_.memory.read_only_fd());
+  domain->thread_ = std::thread([raw = domain.get()] { raw->loop(); });
+  return domain;
+}
+
+Domain::~Domain() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Domain::loop() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (jobs_.empty()) {
+      wake_.wait_for(lock, std::chrono::seconds(1));
+      continue;
+    }
+    std::function<void()> job = std::move(jobs_.front());
+    jobs_.pop_front();
+    lock.unlock();
+    job();
+    job = nullptr;  // what it holds is freed here, not under the lock
+    lock.lock();
+  }
+}
+
+void Domain::defer(std::function<void()> job) {
+  {
+    std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+std::shared_ptr<Peer> Domain::peer(const Incarnation& who, const std::string& socket) {
+  std::lock_guard lock(mutex_);
+  std::shared_ptr<Peer>& peer = peers_[who];
+  if (!peer) peer = std::make_shared<Peer>(who, socket);
+  return peer;
+}
+
+void Domain::forget_peer(const Incarnation& who) {
+  std::shared_ptr<Peer> peer;
+  {
+    std::lock_guard lock(mutex_);
+    auto it = peers_.find(who);
+    if (it == peers_.end()) return;
+    peer = std::move(it->second);
+    peers_.erase(it);
+  }
+  defer([peer = std::move(peer)]() mutable { peer.reset(); });
+}
+
+Result<OwnedPtr> Domain::make(const std::string& what, std::size_t bytes) {
+  Result<Segment> memory = Segment::create(what, bytes);
+  if (!memory) return memory.error();
+  auto* owned = new Owned{0, std::move(*memory)};
+  {
+    std::lock_guard lock(mutex_);
+    owned->id = ++next_id_;
+  }
+  server_->add(owned->id, owned->memory.read_only_fd());
+  // Freeing tens of MiB takes milliseconds: not on the thread that drops the last reference.
+  return OwnedPtr(owned, [this](Owned* gone) {
+    server_->remove(gone->id);
+    std::unique_lock lock(mutex_);
+    if (stopping_) {
+      lock.unlock();
+      delete gone;
+      return;
+    }
+    jobs_.push_back([gone] { delete gone; });
+    lock.unlock();
+    wake_.notify_one();
+  });
+}
+
+Result<OwnedPtr> Domain::take_scratch(std::size_t bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    auto fits = std::find_if(spares_.begin(), spares_.end(), [&](const OwnedPtr& s) { return s->memory.size() >= bytes; });
+    if (fits != spares_.end()) {
+      OwnedPtr taken = std::move(*fits);
+      spares_.erase(fits);
+      return taken;
+    }
+  }
+  return make("scratch", bytes);
+}
+
+void Domain::keep_spares(std::size_t count, std::size_t bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    spare_count_ = std::min(count, kSpares);
+    spare_bytes_ = bytes;
+  }
+  defer([this] {
+    for (;;) {
+      std::size_t bytes_wanted;
+      {
+        std::lock_guard lock(mutex_);
+        std::erase_if(spares_, [&](const OwnedPtr& s) { return s->memory.size() < spare_bytes_; });
+        if (stopping_ || spares_.size() >= spare_count_) break;
+        bytes_wanted = spare_bytes_;
+      }
+      Result<OwnedPtr> spare = make("spare", bytes_wanted);
+      if (!spare) break;  // a shortage is reported when scratch is really needed
+      std::lock_guard lock(mutex_);
+      spares_.push_back(std::move(*spare));
+    }
+    announce_spares();
+  });
+}
+
+void Domain::announce_spares() {
+  std::lock_guard lock(mutex_);
+  SpareLine& line = words_page_->spares;
+  for (std::size_t i = 0; i < kSpares; ++i)
+    line.segment[i].store(i < spares_.size() ? spares_[i]->id : 0, std::memory_order_relaxed);
+  line.version.fetch_add(1, std::memory_order_release);
+}
+
+void Domain::map_ahead(std::shared_ptr<Peer> peer, std::vector<std::uint32_t> segments) {
+  defer([peer = std::move(peer), segments = std::move(segments)] {
+    for (std::uint32_t id : segments)
+      if (id != 0) (void)peer->map(id).ok();  // failing here only costs the executor a call later
+  });
+}
+
+Result<void*> Domain::allocate(std::size_t bytes) {
+  Result<OwnedPtr> owned = make("buffer", std::max<std::size_t>(bytes, 1));
+  if (!owned) return owned.error();
+  std::lock_guard lock(mutex_);
+  std::byte* at = (*owned)->memory.data();
+  registered_[at] = std::move(*owned);
+  return static_cast<void*>(at);
+}
+
+Status Domain::deallocate(void* memory) {
+  OwnedPtr gone;
+  std::lock_guard lock(mutex_);
+  auto it = registered_.find(static_cast<std::byte*>(memory));
+  if (it == registered_.end()) return {Code::kInvalid, "deallocate: this address was not allocated here"};
+  gone = std::move(it->second);
+  registered_.erase(it);
+  jobs_.push_back([gone = std::move(gone)] {});
+  wake_.notify_one();
+  return {};
+}
+
+std::optional<Location> Domain::find(const void* at, std::size_t bytes) const {
+  const auto* begin = static_cast<const std::byte*>(at);
+  std::lock_guard lock(mutex_);
+  auto it = registered_.upper_bound(begin);
+  if (it == registered_.begin()) return std::nullopt;
+  const Owned& owned = *std::prev(it)->second;
+  const auto offset = static_cast<std::size_t>(begin - owned.memory.data());
+  if (offset >= owned.memory.size() || bytes > owned.memory.size() - offset) return std::nullopt;
+  return Location{owned.id, offset};
+}
+
+}  // namespace regroup::shm

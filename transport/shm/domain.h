@@ -1,0 +1,93 @@
+// Domain: all shared memory of one member, and what it has mapped of its peers.
+//
+// Three kinds of own memory, by who may still read it (DATA_PATH.md): the words page and inputs (registered buffers, staged
+// copies) live as long as the incarnation; scratch belongs to one epoch, is never written after it and never recycled.
+// Spare scratch for the next epoch is made and populated ahead by the memory thread, announced in the words page, and
+// mapped ahead by the peers' memory threads, so a view change pays for no page.
+// Threading: create/find/destroy of buffers from any thread; scratch and staging from the holder of the execution token.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "transport/shm/peers.h"
+#include "transport/shm/segment.h"
+#include "transport/shm/segment_server.h"
+#include "transport/shm/words.h"
+
+namespace regroup::shm {
+
+// A segment of ours under its id.
+struct Owned {
+  std::uint32_t id = 0;
+  Segment memory;
+};
+using OwnedPtr = std::shared_ptr<Owned>;
+
+struct Location {
+  std::uint32_t segment = 0;
+  std::uint64_t offset = 0;
+};
+
+class Domain {
+ public:
+  static Result<std::unique_ptr<Domain>> create(const Incarnation& self, std::uint32_t window, std::size_t small_bytes);
+  ~Domain();
+
+  [[nodiscard]] WordsPage& words() { return *words_page_; }
+  [[nodiscard]] const std::string& socket_name() const { return server_->socket_name(); }
+
+  // The peer's mappings; the same object for the life of the incarnation.
+  std::shared_ptr<Peer> peer(const Incarnation& who, const std::string& socket);
+  void forget_peer(const Incarnation& who);
+
+  // Makes a segment and offers it to peers until the last reference goes (freed on the memory thread).
+  Result<OwnedPtr> make(const std::string& what, std::size_t bytes);
+  // Scratch of at least `bytes` for the current epoch: a spare if one is large enough, else made now.
+  Result<OwnedPtr> take_scratch(std::size_t bytes);
+  // Keeps `count` spares of `bytes` ready for the next epoch (made on the memory thread).
+  void keep_spares(std::size_t count, std::size_t bytes);
+  // Maps the peer's announced spares and this segment ahead, on the memory thread.
+  void map_ahead(std::shared_ptr<Peer> peer, std::vector<std::uint32_t> segments);
+
+  // Registered memory of the caller.
+  Result<void*> allocate(std::size_t bytes);
+  Status deallocate(void* memory);
+  // Where [at, at + bytes) lies in registered memory; nullopt: it is private.
+  [[nodiscard]] std::optional<Location> find(const void* at, std::size_t bytes) const;
+  // Our own view of a segment that is still held (registered, staging, scratch).
+  void defer(std::function<void()> job);  // run on the memory thread
+
+ private:
+  Domain() = default;
+  void loop();
+  void announce_spares();
+  std::uint32_t next_id_ = kWordsSegment;
+  Owned words_;
+  WordsPage* words_page_ = nullptr;
+  std::unique_ptr<SegmentServer> server_;
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> jobs_;
+  bool stopping_ = false;
+  std::map<Incarnation, std::shared_ptr<Peer>> peers_;
+  std::map<const std::byte*, OwnedPtr> registered_;  // by address
+  std::vector<OwnedPtr> spares_;
+  std::size_t spare_count_ = 0;
+  std::size_t spare_bytes_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace regroup::shm

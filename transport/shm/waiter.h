@@ -1,0 +1,52 @@
+// Waiter: waits for a peer's word to rise. Spins a little, yields where ranks exceed cores, then sleeps in the kernel on the
+// word itself (a futex wait works on a read-only mapping), always timed: the waker may die between its store and its wake.
+//
+// The sleeper says so in its own SleepLine; whoever raises a word looks at its peers' SleepLines and wakes only if somebody
+// sleeps, so the fast path makes no system call. One waiter per member (the holder of the execution token).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/clock.h"
+#include "base/fence.h"
+#include "transport/shm/words.h"
+
+namespace regroup::shm {
+
+// Wakes everybody who sleeps on the word.
+void wake_all(const std::atomic<Tag>& word);
+
+class Waiter {
+ public:
+  Waiter(SleepLine& mine, bool oversubscribed) : mine_(mine), oversubscribed_(oversubscribed) {}
+
+  // Until ready(value of word), or give_up(waited) is true. give_up is asked now and then, never less than each 2 ms; it is
+  // given the time waited so far. Returns whether ready.
+  template <class Ready, class GiveUp>
+  bool wait(const std::atomic<Tag>& word, Ready ready, GiveUp give_up) {
+    if (ready(word.load(std::memory_order_acquire))) return true;
+    const int spins = oversubscribed_ ? 4 : 4000;
+    for (int i = 1; i <= spins; ++i) {
+      cpu_pause();
+      if (ready(word.load(std::memory_order_acquire))) return true;
+      if (i % 256 == 0 && give_up(Duration{})) return false;
+    }
+    const Instant start = now();
+    for (int round = 0;; ++round) {
+      if (give_up(now() - start)) return false;
+      const Tag seen = word.load(std::memory_order_acquire);
+      if (ready(seen)) return true;
+      if (round < (oversubscribed_ ? 100 : 8)) yield();
+      else sleep(word, seen);
+    }
+  }
+
+ private:
+  static void yield();
+  void sleep(const std::atomic<Tag>& word, Tag seen);
+  SleepLine& mine_;
+  bool oversubscribed_;
+};
+
+}  // namespace regroup::shm
