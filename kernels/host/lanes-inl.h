@@ -1,5 +1,6 @@
 // Vector arithmetic that Highway 1.0.3 lacks or rounds otherwise: wrapping products, division by a small constant, IEEE
 // minimum and maximum, f16 and bf16 with rounding to nearest even. Recompiled per target: include from .cc files only.
+#include "kernels/host/targets.h"
 #if defined(RG_KERNELS_LANES_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef RG_KERNELS_LANES_INL
 #undef RG_KERNELS_LANES_INL
@@ -8,8 +9,6 @@
 #endif
 
 #include <hwy/highway.h>
-
-#include "kernels/host/targets.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace regroup::kernels::HWY_NAMESPACE {

@@ -50,6 +50,7 @@ struct ExecOp {
   OpDesc desc;
   const void* in = nullptr;
   void* out = nullptr;
+  std::size_t root_index = 0;  // of desc.root in the view (broadcast); set by the engine for every attempt
   const char* plan = "";
   // The plane's own progress, reset to zero by the engine for every new attempt (new epoch).
   struct Progress {
@@ -77,9 +78,11 @@ enum class RunState : std::uint8_t {
 };
 
 struct RunResult {
-  RunState state = RunState::kStopped;
+  RunResult(RunState s = RunState::kStopped) : state(s) {}  // NOLINT: implicit by design
+  RunState state;
   std::size_t other = 0;     // kMismatch, kBroken: index of the peer in the view
   bool ban_shared = false;   // kBroken: shared memory cannot be used with that peer
+  bool stale_epoch = false;  // kMismatch: only the epoch that the caller last saw differs (shape ops)
   bool accuse = false;       // kBroken: could not be reached for the whole suspicion time
   std::string detail;
 };
@@ -98,6 +101,8 @@ class Plane {
   // Nothing is pending locally, but bytes may wait to be sent: push them without blocking. True: something is left.
   virtual bool pump() { return false; }
   virtual void fence() = 0;
+  // Gives the inputs back without a decision (kUnavailable): never prepares again; peers are told where they can see it.
+  virtual void withdraw() { fence(); }
   [[nodiscard]] virtual const char* name() const = 0;  // "shm", "tcp"
 };
 

@@ -21,42 +21,10 @@ Result<std::unique_ptr<Domain>> Domain::create(const Incarnation& self, std::uin
   if (!server) return server.error();
   domain->server_ = std::move(*server);
   domain->server_->add(kWordsSegment, domain->words_.memory.read_only_fd());
-  domain->thread_ = std::thread([raw = domain.get()] { raw->loop(); });
   return domain;
 }
 
-Domain::~Domain() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
-  if (thread_.joinable()) thread_.join();
-}
-
-void Domain::loop() {
-  std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    if (jobs_.empty()) {
-      wake_.wait_for(lock, std::chrono::seconds(1));
-      continue;
-    }
-    std::function<void()> job = std::move(jobs_.front());
-    jobs_.pop_front();
-    lock.unlock();
-    job();
-    job = nullptr;  // what it holds is freed here, not under the lock
-    lock.lock();
-  }
-}
-
-void Domain::defer(std::function<void()> job) {
-  {
-    std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-  }
-  wake_.notify_one();
-}
+Domain::~Domain() { worker_.stop(); }
 
 std::shared_ptr<Peer> Domain::peer(const Incarnation& who, const std::string& socket) {
   std::lock_guard lock(mutex_);
@@ -89,15 +57,7 @@ Result<OwnedPtr> Domain::make(const std::string& what, std::size_t bytes) {
   // Freeing tens of MiB takes milliseconds: not on the thread that drops the last reference.
   return OwnedPtr(owned, [this](Owned* gone) {
     server_->remove(gone->id);
-    std::unique_lock lock(mutex_);
-    if (stopping_) {
-      lock.unlock();
-      delete gone;
-      return;
-    }
-    jobs_.push_back([gone] { delete gone; });
-    lock.unlock();
-    wake_.notify_one();
+    if (!worker_.post([gone] { delete gone; })) delete gone;
   });
 }
 
@@ -126,7 +86,7 @@ void Domain::keep_spares(std::size_t count, std::size_t bytes) {
       {
         std::lock_guard lock(mutex_);
         std::erase_if(spares_, [&](const OwnedPtr& s) { return s->memory.size() < spare_bytes_; });
-        if (stopping_ || spares_.size() >= spare_count_) break;
+        if (spares_.size() >= spare_count_) break;
         bytes_wanted = spare_bytes_;
       }
       Result<OwnedPtr> spare = make("spare", bytes_wanted);
@@ -167,10 +127,8 @@ Status Domain::deallocate(void* memory) {
   std::lock_guard lock(mutex_);
   auto it = registered_.find(static_cast<std::byte*>(memory));
   if (it == registered_.end()) return {Code::kInvalid, "deallocate: this address was not allocated here"};
-  gone = std::move(it->second);
+  gone = std::move(it->second);  // freed on the memory thread, when the last reader of ours has let go
   registered_.erase(it);
-  jobs_.push_back([gone = std::move(gone)] {});
-  wake_.notify_one();
   return {};
 }
 

@@ -7,21 +7,19 @@
 // Threading: create/find/destroy of buffers from any thread; scratch and staging from the holder of the execution token.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "base/worker.h"
 #include "transport/shm/peers.h"
 #include "transport/shm/segment.h"
 #include "transport/shm/segment_server.h"
@@ -67,27 +65,25 @@ class Domain {
   Status deallocate(void* memory);
   // Where [at, at + bytes) lies in registered memory; nullopt: it is private.
   [[nodiscard]] std::optional<Location> find(const void* at, std::size_t bytes) const;
-  // Our own view of a segment that is still held (registered, staging, scratch).
-  void defer(std::function<void()> job);  // run on the memory thread
+  // Runs a job on the memory thread.
+  void defer(std::function<void()> job) { worker_.post(std::move(job)); }
+  // A new incarnation of this member begins: peers that look for it find its name.
+  void set_owner(const Incarnation& self) { words_page_->owner = self; }
 
  private:
   Domain() = default;
-  void loop();
   void announce_spares();
   std::uint32_t next_id_ = kWordsSegment;
   Owned words_;
   WordsPage* words_page_ = nullptr;
   std::unique_ptr<SegmentServer> server_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> jobs_;
-  bool stopping_ = false;
   std::map<Incarnation, std::shared_ptr<Peer>> peers_;
   std::map<const std::byte*, OwnedPtr> registered_;  // by address
   std::vector<OwnedPtr> spares_;
   std::size_t spare_count_ = 0;
   std::size_t spare_bytes_ = 0;
-  std::thread thread_;
+  Worker worker_;  // last: its thread uses the rest
 };
 
 }  // namespace regroup::shm

@@ -1,0 +1,93 @@
+// ShmPlane: the ops of a view whose members share memory. Pull only, committed at the waist (DATA_PATH.md).
+//
+// Large ops ("waist"): every member publishes where its input lies, reduces its shard from everyone's input into its own
+// scratch and raises `placed`; when all are placed the whole result stands in mappings that outlive their owners, so it is
+// prepared; after commit everybody copies all shards out. Small ops ("small"): inputs lie beside the flag; everybody folds
+// all of them in member order into private memory.
+// Only ever writes the own words page, own scratch, own staging. Upholds G1 G2 G7 G8 on the data side.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/algo/shards.h"
+#include "runtime/exec/plane.h"
+#include "transport/shm/domain.h"
+#include "transport/shm/waiter.h"
+
+namespace regroup {
+
+// Staged copies of private inputs; lives as long as the incarnation (only unprepared members read inputs).
+struct ShmStaging {
+  shm::OwnedPtr memory;
+  OpId holds = 0;  // op whose whole input stands here; 0: none
+};
+
+class ShmPlane final : public Plane {
+ public:
+  // Maps every peer's words page. kUnavailable: a peer cannot be reached (`bad_peer` tells which): dead, or not on this host.
+  static Result<std::unique_ptr<ShmPlane>> open(shm::Domain& domain, ShmStaging& staging, const View& view,
+                                                std::size_t self, std::size_t& bad_peer);
+  ~ShmPlane() override;
+
+  RunResult run(ExecOp& op, ExecContext& context) override;
+  void announce_prepared(OpId op) override;
+  RunResult await_commit(OpId op, CommitCounter& counter, ExecContext& context) override;
+  void copy_out(ExecOp& op) override;
+  void release(OpId op) override;
+  void withdraw() override;
+  void fence() override {}  // nobody else writes our memory; what we wrote stays as it is
+  [[nodiscard]] const char* name() const override { return "shm"; }
+
+ private:
+  struct PeerState {
+    std::shared_ptr<shm::Peer> memory;
+    const shm::WordsPage* page = nullptr;  // our own page for ourselves
+    std::vector<std::pair<std::uint32_t, const shm::Mapping*>> cache;  // segments mapped in this epoch
+    std::vector<std::uint32_t> scratch_seen;
+    std::uint32_t spares_version = 0;
+  };
+  struct Slot {
+    shm::OwnedPtr memory;
+    OpId op = 0;
+  };
+  enum Stage : std::uint32_t { kStart, kStaging, kPublished, kReducing, kPlaced, kDone };
+
+  ShmPlane(shm::Domain& domain, ShmStaging& staging, Epoch epoch, std::size_t self, std::size_t n);
+  [[nodiscard]] bool is_small(const OpDesc& desc) const;
+  RunResult run_small(ExecOp& op, ExecContext& context);
+  RunResult run_large(ExecOp& op, ExecContext& context);
+  RunResult stage_input(ExecOp& op, ExecContext& context);
+  RunResult take_slot(ExecOp& op, ExecContext& context);
+  RunResult meet_peers(ExecOp& op, ExecContext& context);  // wait for all inputs, compare descriptors, map them
+  RunResult produce(ExecOp& op, ExecContext& context);     // my shard or block into my scratch
+  void publish_line(const ExecOp& op, const void* body, std::size_t bytes);
+  void raise(std::atomic<shm::Tag>& word, OpId op);
+  template <class WordOf>
+  bool wait_all(OpId op, WordOf word_of, ExecContext& context);
+  bool wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag tag, ExecContext& context);
+  Result<const std::byte*> map(std::size_t peer, std::uint32_t segment, std::uint64_t offset, std::size_t bytes);
+  [[nodiscard]] std::optional<std::size_t> withdrawn_peer() const;
+  [[nodiscard]] algo::Range scratch_range(const ExecOp& op, std::size_t member) const;  // in bytes of the result
+  void look_at_spares();
+
+  shm::Domain& domain_;
+  ShmStaging& staging_;
+  Epoch epoch_;
+  std::size_t self_;
+  std::vector<PeerState> peers_;  // by index in the view
+  shm::Waiter waiter_;
+  std::vector<Slot> slots_;
+  std::size_t ops_run_ = 0;
+  std::size_t spare_bytes_ = 0, spare_count_ = 0;
+  // The op at hand (ops are run one after the other).
+  OpId active_ = 0;
+  bool active_small_ = false;
+  shm::Place place_{};
+  std::vector<const void*> inputs_, sources_;
+  std::vector<const std::byte*> scratch_;  // every member's shard or block
+  std::vector<std::byte> result_;          // small ops: the whole result, private
+};
+
+}  // namespace regroup

@@ -1,0 +1,107 @@
+// kernel_perf [MiB [repeats]]: bandwidth of the host kernels on one core, against memcpy; and the cost of small calls.
+// Figures are GB/s of traffic, (k + 1) bytes moved per byte of result: the median of the repeats, variants alternating,
+// so that a drift of the machine meets all of them. Buffers on 2 MiB pages where to be had (madvise).
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "kernels/host/table.h"
+#include "kernels/kernels.h"
+
+namespace {
+
+using namespace regroup;
+using kernels::Store;
+
+std::uint8_t* allocate(std::size_t bytes) {
+  constexpr std::size_t huge = 2 << 20;
+  void* p = ::mmap(nullptr, bytes + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) {
+    std::perror("mmap");
+    std::exit(1);
+  }
+  auto* aligned = reinterpret_cast<std::uint8_t*>((reinterpret_cast<std::uintptr_t>(p) + huge - 1) / huge * huge);
+  ::madvise(aligned, bytes, MADV_HUGEPAGE);
+  std::memset(aligned, 0, bytes);
+  return aligned;
+}
+
+struct Point {
+  std::string name;
+  double traffic_bytes;
+  std::function<void()> run;
+  std::vector<double> times_ns = {};
+};
+
+double median(std::vector<double> v) {
+  std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2), v.end());
+  return v[v.size() / 2];
+}
+
+void small_calls(std::uint8_t* dst, const std::vector<const void*>& sources) {
+  std::printf("\nsmall calls, f32 sum, ns per call (cached)\n");
+  for (const std::size_t k : {2, 4}) {
+    for (const std::size_t count : {1, 8, 16, 32, 128, 1024}) {
+      constexpr int calls = 200000;
+      const Instant start = now();
+      for (int i = 0; i < calls; ++i) {
+        kernels::reduce(DataType::kF32, ReduceOp::kSum, dst, {sources.data(), k}, count);
+      }
+      std::printf("  k=%zu count=%-5zu %8.1f\n", k, count, static_cast<double>((now() - start).ns) / calls);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::size_t mib = argc > 1 ? std::strtoul(argv[1], nullptr, 10) : 64;
+  const int repeats = argc > 2 ? std::atoi(argv[2]) : 15;
+  if (mib == 0 || repeats <= 0) {
+    std::fprintf(stderr, "usage: kernel_perf [MiB [repeats]]\n");
+    return 2;
+  }
+  const std::size_t bytes = mib << 20;
+  std::uint8_t* dst = allocate(bytes);
+  std::vector<const void*> sources;
+  for (int j = 0; j < 4; ++j) sources.push_back(allocate(bytes));
+
+  std::vector<Point> points;
+  const auto size = static_cast<double>(bytes);
+  points.push_back({"memcpy", 2 * size, [=] { std::memcpy(dst, sources[0], bytes); }});
+  for (const Store store : {Store::kCached, Store::kStream}) {
+    const std::string suffix = store == Store::kStream ? " stream" : " cached";
+    points.push_back({"copy" + suffix, 2 * size, [=] { kernels::copy(dst, sources[0], bytes, store); }});
+    for (const DataType type : {DataType::kF32, DataType::kBF16}) {
+      for (const std::size_t k : {std::size_t{2}, std::size_t{3}, std::size_t{4}}) {
+        points.push_back(
+            {std::string(name_of(type)) + " sum k=" + std::to_string(k) + suffix, static_cast<double>(k + 1) * size,
+             [=] {
+               kernels::reduce(type, ReduceOp::kSum, dst, {sources.data(), k}, bytes / size_of(type), store);
+             }});
+      }
+    }
+  }
+  for (int r = 0; r < repeats; ++r) {
+    for (Point& point : points) {
+      const Instant start = now();
+      point.run();
+      point.times_ns.push_back(static_cast<double>((now() - start).ns));
+    }
+  }
+  std::printf("target %s, %zu MiB, median of %d\n%-28s %8s %8s\n", kernels::target_name(), mib, repeats, "", "ms",
+              "GB/s");
+  for (const Point& point : points) {
+    const double ns = median(point.times_ns);
+    std::printf("%-28s %8.2f %8.1f\n", point.name.c_str(), ns / 1e6, point.traffic_bytes / ns);
+  }
+  small_calls(dst, sources);
+  return 0;
+}
