@@ -1,0 +1,113 @@
+#include "bench/report.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace regroup::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const char* text_of(bool value) { return value ? "true" : "false"; }
+
+Json side_json(const Side& side) {
+  if (side.time_us.count == 0) return nullptr;  // not run
+  Json out;
+  out["time"] = side.time_us.median;
+  out["alg_bw"] = side.alg_bw;
+  out["bus_bw"] = side.bus_bw;
+  out["nwrong"] = side.checked ? Json(side.wrong) : Json(nullptr);
+  out["median"] = side.time_us.median;
+  out["min"] = side.time_us.min;
+  out["max"] = side.time_us.max;
+  out["iterations"] = side.iterations;
+  return out;
+}
+
+}  // namespace
+
+std::string report_json(const RunInfo& info, const Arguments& a, const std::vector<Row>& rows, std::uint64_t wrong,
+                        double average_bus_bw, bool bandwidth_okay) {
+  Json out;
+  out["version"] = 2;
+  out["start_time"] = info.start_time;
+  out["args"] = info.command;
+  Json& config = out["config"];
+  config["nthreads"] = 1;
+  config["ngpus"] = 0;
+  config["minimum_bytes"] = a.min_bytes;
+  config["maximum_bytes"] = a.max_bytes;
+  if (a.step_factor > 1) {
+    config["step_factor"] = a.step_factor;
+  } else {
+    config["step_bytes"] = a.step_bytes;
+  }
+  config["warmup_iters"] = a.warmup;
+  config["iterations"] = a.iterations;
+  config["validation"] = a.checks;
+  config["blocking_collectives"] = text_of(a.blocking != 0);
+  config["commit_rule"] = text_of(!a.no_commit);
+  config["repetitions"] = a.repetitions;
+  config["huge_pages"] = text_of(info.huge_pages);
+  out["results"] = Json::array();
+  for (const Row& row : rows) {
+    Json item;
+    item["size"] = row.bytes;
+    item["count"] = row.count;
+    item["type"] = row.type;
+    item["redop"] = row.redop;
+    item["root"] = std::to_string(row.root);
+    item["out_of_place"] = side_json(row.out_of_place);
+    item["in_place"] = side_json(row.in_place);
+    item["experiment_name"] = info.program;
+    item["ranks"] = info.ranks;
+    item["transport"] = info.transport;
+    item["registered"] = text_of(a.registered);
+    item["plan"] = row.plan;
+    item["probe_us"] = {row.probe_before_us, row.probe_after_us};
+    item["probe"] = probe_state(row.probe_before_us, row.probe_after_us);
+    out["results"].push_back(std::move(item));
+  }
+  out["out_of_bounds"] = {{"count", wrong}, {"okay", text_of(wrong == 0)}};
+  out["average_bus_bandwidth"] = {{"bandwidth", average_bus_bw}, {"okay", text_of(bandwidth_okay)}};
+  out["end_time"] = info.end_time;
+  return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<std::string> write_new_file(const std::string& path, std::string_view text) {
+  std::string name = path;
+  int fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  for (int suffix = 0; fd < 0 && errno == EEXIST && suffix < 10000; ++suffix) {
+    name = path + "." + std::to_string(suffix);
+    fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  }
+  if (fd < 0) return {Code::kSystem, name + ": " + std::strerror(errno)};
+  while (!text.empty()) {
+    const ssize_t n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      const std::string why = std::strerror(errno);
+      ::close(fd);
+      return {Code::kSystem, name + ": " + why};
+    }
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (::close(fd) != 0) return {Code::kSystem, name + ": " + std::strerror(errno)};
+  return name;
+}
+
+std::string time_text() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  ::localtime_r(&now, &local);
+  char text[64];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
+  return text;
+}
+
+}  // namespace regroup::bench
