@@ -1,0 +1,51 @@
+#include "bench/recovery/arguments.h"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+
+#include "bench/recovery/page.h"
+#include "bench/text.h"
+
+namespace regroup::bench {
+
+bool RecoveryArguments::stops() const { return signal == SIGSTOP; }
+
+Result<RecoveryArguments> parse_recovery_arguments(int argc, const char* const* argv) {
+  RecoveryArguments a;
+  std::string bytes = "16M", resident = "0", signal = "KILL";
+  CLI::App app{"Kills members of an all-reduce loop at random moments; times the survivors' next commit.",
+               "recovery_perf"};
+  app.add_option("--ranks", a.ranks, "members")
+      ->check(CLI::Range(2, static_cast<int>(kMaxMembers)))
+      ->capture_default_str();
+  app.add_option("-b,--bytes", bytes, "of the all-reduce (float, sum)")->capture_default_str();
+  app.add_option("--kills", a.kills, "how often")->check(CLI::Range(1, 100'000))->capture_default_str();
+  app.add_option("--sig", signal, "KILL, or STOP: stopped past the suspicion, then continued")->capture_default_str();
+  app.add_option("--resident", resident, "private memory that each member touches, as a trainer has")
+      ->capture_default_str();
+  app.add_option("--transport", a.transport, "shm, tcp or auto")->check(CLI::IsMember({"shm", "tcp", "auto"}));
+  app.add_flag("!--private", a.registered, "buffers from malloc, not from Group::allocate");
+  app.add_option("--seed", a.seed, "of victims, moments and data")->capture_default_str();
+  app.add_option("--hang", a.hang_s, "seconds after which a wait is a hang")->check(CLI::Range(1.0, 600.0));
+  app.add_option("--json", a.json, "write JSON; an existing file gets a suffix");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    a.help = app.help();
+    return a;
+  } catch (const CLI::ParseError& error) {
+    return {Code::kInvalid, error.what()};
+  }
+  if (signal != "KILL" && signal != "STOP") return {Code::kInvalid, "--sig '" + signal + "' is not one of KILL, STOP"};
+  a.signal = signal == "KILL" ? SIGKILL : SIGSTOP;
+  auto size = parse_bytes(bytes);
+  if (!size.ok()) return {Code::kInvalid, "-b: " + size.error().detail};
+  if (*size < sizeof(float)) return {Code::kInvalid, "-b: at least one float"};
+  a.bytes = *size / sizeof(float) * sizeof(float);
+  auto touched = parse_bytes(resident);
+  if (!touched.ok()) return {Code::kInvalid, "--resident: " + touched.error().detail};
+  a.resident = *touched;
+  return a;
+}
+
+}  // namespace regroup::bench

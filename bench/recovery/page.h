@@ -1,0 +1,58 @@
+// The page that a recovery run's parent shares with its members (a memfd that they inherit): settings one way, a ring
+// of commits per member the other way. A member writes only its own ring; what it wrote is still there after it was
+// killed.
+//
+// Threading: one writer (the member) and one reader (the parent) per ring; release on head and tail. A full ring makes
+// the member wait: no commit is dropped. Layout is private to one build: parent and members are the same program.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace regroup::bench {
+
+inline constexpr std::size_t kMaxMembers = 32;
+inline constexpr std::size_t kRingCommits = 4096;
+
+// One committed op as the member saw it. Times: CLOCK_MONOTONIC, the same for all processes.
+struct Commit {
+  std::uint64_t step = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t contributors = 0;  // bit r: rank r
+  std::int64_t begin_ns = 0;       // the call began
+  std::int64_t commit_ns = 0;      // the call returned, before the result was checked
+  std::uint32_t wrong = 0;         // elements of the result that are not bit for bit right
+  std::uint32_t attempts = 0;
+  std::uint32_t life = 0;  // counts incarnations: process starts and rejoins
+};
+
+struct Settings {
+  std::uint64_t bytes = 0;     // of the all-reduce
+  std::uint64_t resident = 0;  // private bytes that each member touches
+  std::uint64_t seed = 0;
+  std::uint32_t ranks = 0;
+  std::uint32_t registered = 0;
+  char transport[16] = {};
+};
+
+struct MemberPart {
+  alignas(64) std::atomic<std::uint64_t> head{0};  // commits written
+  std::atomic<std::uint64_t> in_op{0};             // step + 1 of the op that is under way, 0: none
+  std::atomic<std::uint32_t> life{0};              // incarnations begun
+  std::atomic<std::uint32_t> evictions{0};         // times that it was told so
+  std::atomic<std::uint32_t> huge_pages{0};        // its buffers lie on 2 MiB pages
+  alignas(64) std::atomic<std::uint64_t> tail{0};  // commits read by the parent
+  Commit ring[kRingCommits];
+};
+
+struct Page {
+  Settings settings;
+  std::atomic<std::uint32_t> stop{0};
+  MemberPart members[kMaxMembers];
+};
+
+// Maps the page of `fd`; null when that fails. `create` sizes and initialises it.
+Page* map_page(int fd, bool create);
+
+}  // namespace regroup::bench
