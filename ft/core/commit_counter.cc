@@ -13,8 +13,9 @@ void CommitCounter::install(const Decision& decision, std::size_t self) {
   self_ = self;
   words_.assign(decision.view.members.size(), decision.trim);
   committed_ = first ? decision.trim : std::max(committed_, decision.trim);
+  words_[self_] = committed_;  // what lies in (trim, committed] had failed, and this decision fails it again
   high_ = std::max(high_, committed_);
-  if (first || decision.planned) marks_[decision.trim % kMaxWindow] = true;
+  if (first || decision.planned) mark(decision.trim) = true;
   frozen_ = false;
   cut_planned_ = false;
   cut_.reset();
@@ -23,7 +24,7 @@ void CommitCounter::install(const Decision& decision, std::size_t self) {
 OpId CommitCounter::submit(bool mark) {
   RG_CHECK(room(kMaxWindow));
   ++high_;
-  marks_[high_ % kMaxWindow] = mark;
+  this->mark(high_) = mark;
   return high_;
 }
 
@@ -35,18 +36,23 @@ std::optional<FailedOp> CommitCounter::failure_of(OpId k, bool shape) const {
 
 bool CommitCounter::can_prepare(OpId k) const {
   if (frozen_ || words_.empty() || k > high_ || (cut_ && k > *cut_)) return false;
-  return k == std::max(prepared(), last_failed_) + 1;
+  return k == prepared() + 1;
 }
 
 void CommitCounter::prepare(OpId k) {
   RG_CHECK(can_prepare(k));
+  raise(k);
+}
+
+void CommitCounter::raise(OpId k) {
   words_[self_] = k;
   if (cut_planned_ && !cut_ && is_mark(k)) cut_ = k;
 }
 
 void CommitCounter::settle_failed(OpId k) {
   RG_CHECK(k == committed_ + 1 && k <= high_);
-  committed_ = last_failed_ = k;
+  committed_ = k;
+  if (!frozen_ && k == prepared() + 1 && (!cut_ || k <= *cut_)) raise(k);
 }
 
 void CommitCounter::observe(std::size_t member, OpId prepared) {

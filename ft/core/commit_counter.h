@@ -33,7 +33,8 @@ class CommitCounter {
   [[nodiscard]] bool can_prepare(OpId k) const;
   // Raises prepared to k: the whole result stands in memory that stays mine. Requires can_prepare(k).
   void prepare(OpId k);
-  // A decision has failed k = next op: settled without preparing (not after freeze).
+  // A decision has failed k = next op: settled without a result. `prepared` counts as past it, unless the epoch is
+  // frozen or cut before k: then the next decision carries the failure.
   void settle_failed(OpId k);
 
   // What was read from a peer's word in this epoch. Monotonic: a lower value than before is ignored.
@@ -63,14 +64,16 @@ class CommitCounter {
   bool operator==(const CommitCounter&) const = default;
 
  private:
-  [[nodiscard]] bool is_mark(OpId k) const { return marks_[k % kMaxWindow]; }
+  friend struct StateAccess;  // the explorer compares whole states
+  void raise(OpId k);
+  [[nodiscard]] bool is_mark(OpId k) const { return marks_[k % marks_.size()]; }
+  bool& mark(OpId k) { return marks_[k % marks_.size()]; }
   Decision decision_;
   std::size_t self_ = 0;
   std::vector<OpId> words_;  // prepared of every member as observed in this epoch; never read as less than trim
   OpId committed_ = 0;       // highest op settled here
   OpId high_ = 0;
-  OpId last_failed_ = 0;     // highest op settled as failed: prepared counts as past it
-  std::array<bool, kMaxWindow> marks_{};
+  std::array<bool, 2 * kMaxWindow> marks_{};  // of committed .. high
   bool frozen_ = false;
   bool cut_planned_ = false;
   std::optional<OpId> cut_;

@@ -3,6 +3,14 @@
 #include <algorithm>
 
 namespace regroup {
+namespace {
+
+Refuse unlike(const Hello& mine, const Hello& theirs) {
+  return {Code::kConfig, "configuration differs from member " + to_string(theirs.self.id) + ": mine [" + mine.config +
+                             "], theirs [" + theirs.config + "]"};
+}
+
+}  // namespace
 
 Coordinator::Coordinator(CoordinatorConfig config, std::optional<Decision> last, Instant now)
     : config_(std::move(config)),
@@ -19,7 +27,7 @@ Coordinator::Coordinator(CoordinatorConfig config, std::optional<Decision> last,
 void Coordinator::on(const CoordinatorInput& input, Instant now, Out& out) {
   if (const auto* in = std::get_if<FromMember>(&input)) {
     detector_.heard(in->from, now);
-    if (phase_ == Phase::kIdle) suspected_.erase(in->from);  // idle with suspects: all are lost, and this one is back
+    if (phase_ == Phase::kIdle && suspected_.contains(in->from)) back_from_nobody(now);
     const bool hello = std::holds_alternative<Hello>(in->message);
     if (hello || peers_.contains(in->from))
       std::visit([&](const auto& m) { on_message(in->from, m, now, out); }, in->message);
@@ -46,9 +54,9 @@ std::optional<Refuse> Coordinator::refusal(const Hello& m) const {
   if (m.installed > (last_ ? last_->view.epoch : 0))
     return Refuse{Code::kRefused, "the view log ends before the view that this member has installed"};
   for (const auto& [inc, peer] : peers_) {
-    if (!peer.connected || inc == m.self.inc || peer.hello.config_hash == m.config_hash) continue;
-    return Refuse{Code::kConfig, "configuration differs from member " + to_string(peer.hello.self.id) + ": mine [" +
-                                     m.config + "], theirs [" + peer.hello.config + "]"};
+    if (is_member(m.self.inc) || !peer.connected || inc == m.self.inc) continue;  // a member was let in before
+    if (peer.hello.config_hash == m.config_hash) continue;
+    return unlike(m, peer.hello);
   }
   return std::nullopt;
 }
@@ -65,6 +73,7 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
   out.push_back(SendToMember{from, Welcome{config_.log, last_ ? last_->view.epoch : 0}});
   if (!last_) return;
   if (is_member(from)) {
+    refuse_unlike(m, out);
     peer.ready = false;
     detector_.watch(from, now);
     detector_.heard(from, now);
@@ -80,7 +89,20 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
   } else if (m.installed != 0) {
     out.push_back(SendToMember{from, Evicted{config_.log, last_->view.epoch}});
     peers_.erase(from);
+  } else if (phase_ == Phase::kLevelling) {
+    auto it = joiners_.find(from);
+    if (it != joiners_.end() && !it->second) out.push_back(SendToMember{from, fetch()});
   }
+}
+
+// After a restart an observer may have been let in before a member came that it differs from.
+void Coordinator::refuse_unlike(const Hello& member, Out& out) {
+  std::erase_if(peers_, [&](const auto& p) {
+    const Hello& other = p.second.hello;
+    if (is_member(p.first) || !p.second.connected || other.config_hash == member.config_hash) return false;
+    out.push_back(SendToMember{p.first, unlike(other, member)});
+    return true;
+  });
 }
 
 void Coordinator::on_message(const Incarnation& from, const Heartbeat& m, Instant, Out&) {
@@ -101,19 +123,21 @@ void Coordinator::on_message(const Incarnation& from, const Wedged& m, Instant, 
 }
 
 void Coordinator::on_message(const Incarnation& from, const CutDone& m, Instant now, Out& out) {
-  const bool mine = phase_ == Phase::kCutting && last_ && m.epoch == last_->view.epoch && m.plan == plan_;
-  if (mine && is_member(from)) start_wedge(true, now, out);
+  // Whichever life of ours gave notice: who has cut waits for the change, even if its reason is gone by now.
+  const bool waits = (phase_ == Phase::kCutting || phase_ == Phase::kIdle) && last_ && m.epoch == last_->view.epoch;
+  if (waits && is_member(from)) start_wedge(true, now, out);
 }
 
 void Coordinator::on_message(const Incarnation& from, const Level& m, Instant, Out&) {
   auto it = joiners_.find(from);
   if (phase_ == Phase::kLevelling && m.plan == plan_ && m.op == level_op_ && it != joiners_.end()) it->second = m.ok;
+  else if (m.ok) backoff_.erase(from);  // too late for that change, but it can: next time
 }
 
 void Coordinator::on_message(const Incarnation& from, const Suspect& m, Instant now, Out&) {
   if (!is_member(m.who) || from == m.who) return;
   if (m.kind == SuspectKind::kDead) return suspect(m.who, "dead");
-  accusations_.emplace(from, m.who);
+  accusations_.try_emplace({from, m.who}, now);
   if (judge_at_.is_never()) judge_at_ = now + config_.lost_grace;  // let the other side's word arrive
 }
 
@@ -136,22 +160,40 @@ void Coordinator::suspect(const Incarnation& who, const std::string& why) {
   why_.insert(why + ":" + to_string(info_of(who).id));
 }
 
+// All members were lost (else a change were under way) and one is back: the fault was ours or the network's, so all have
+// one suspicion time to come back, as after a restart. Evicting them in favour of the first would lose members for nothing.
+void Coordinator::back_from_nobody(Instant now) {
+  suspected_.clear();
+  for (const MemberInfo& m : last_->view.members) {
+    detector_.watch(m.inc, now);
+    detector_.heard(m.inc, now);
+  }
+}
+
 // A link failed while both ends still talk to us. Evict the smallest set that explains it: whoever is accused by, or
 // accuses, most others first; on a tie the higher id. Never both ends.
-void Coordinator::judge_links(Instant) {
+void Coordinator::judge_links(Instant now) {
   judge_at_ = Instant::never();
   std::erase_if(accusations_, [&](const auto& a) {
-    return !is_member(a.first) || !is_member(a.second) || suspected_.contains(a.first) || suspected_.contains(a.second);
+    const auto& [from, who] = a.first;
+    return !is_member(from) || !is_member(who) || suspected_.contains(from) || suspected_.contains(who);
   });
+  // An end that was not heard of since may be the whole explanation: the detector's word on it comes first.
+  for (const auto& [ends, since] : accusations_)
+    if (!detector_.heard_after(ends.first, since) || !detector_.heard_after(ends.second, since))
+      judge_at_ = now + config_.lost_grace;
+  if (!judge_at_.is_never()) return;
   while (!accusations_.empty()) {
     std::map<Incarnation, std::set<Incarnation>> broken;  // undirected
-    for (const auto& [a, b] : accusations_) broken[a].insert(b), broken[b].insert(a);
+    for (const auto& [ends, since] : accusations_)
+      broken[ends.first].insert(ends.second), broken[ends.second].insert(ends.first);
     auto worst = std::max_element(broken.begin(), broken.end(), [&](const auto& x, const auto& y) {
       return std::pair(x.second.size(), info_of(x.first).id) < std::pair(y.second.size(), info_of(y.first).id);
     });
     const Incarnation out_of_reach = worst->first;
     suspect(out_of_reach, "link");
-    std::erase_if(accusations_, [&](const auto& a) { return a.first == out_of_reach || a.second == out_of_reach; });
+    std::erase_if(accusations_,
+                  [&](const auto& a) { return a.first.first == out_of_reach || a.first.second == out_of_reach; });
   }
 }
 

@@ -70,6 +70,7 @@ class Coordinator {
   [[nodiscard]] const CoordinatorConfig& config() const { return config_; }
 
  private:
+  friend struct StateAccess;  // the explorer compares whole states
   using Out = CoordinatorActions;
   void on_message(const Incarnation& from, const Hello& m, Instant now, Out& out);
   void on_message(const Incarnation& from, const Heartbeat& m, Instant now, Out& out);
@@ -82,7 +83,9 @@ class Coordinator {
   void on_message(const Incarnation& from, const AskChange& m, Instant now, Out& out);
   void on_message(const Incarnation& from, const Leave& m, Instant now, Out& out);
   [[nodiscard]] std::optional<Refuse> refusal(const Hello& m) const;
+  void refuse_unlike(const Hello& member, Out& out);
   void judge_links(Instant now);
+  void back_from_nobody(Instant now);
   void suspect(const Incarnation& who, const std::string& why);
 
   // coordinator_change.cc: the view change itself
@@ -95,6 +98,8 @@ class Coordinator {
   void start_cut(Out& out);
   void start_wedge(bool planned, Instant now, Out& out);
   void finish_wedge(Instant now, Out& out);
+  void nothing_decided();
+  [[nodiscard]] Fetch fetch() const { return {plan_, config_.log, level_op_, info_of(source_)}; }
   void decide(const std::vector<Incarnation>& stay, const std::vector<Incarnation>& join, bool planned, Out& out);
   void append(Decision decision, Out& out);
   void publish(const Decision& decision, Instant now, Out& out);
@@ -107,7 +112,7 @@ class Coordinator {
   std::map<Incarnation, Peer> peers_;
   std::set<Incarnation> suspected_;  // members of the view
   std::map<Incarnation, Report> reports_;  // of the view's epoch; valid whichever round asked
-  std::set<std::pair<Incarnation, Incarnation>> accusations_;  // link: accuser, accused
+  std::map<std::pair<Incarnation, Incarnation>, Instant> accusations_;  // link: accuser, accused; since when
   Instant judge_at_ = Instant::never();
   std::map<OpId, FailedOp> fail_requests_;
   bool change_asked_ = false;

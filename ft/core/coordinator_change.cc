@@ -61,6 +61,7 @@ void Coordinator::step_once(Instant now, Out& out) {
       const bool all = std::all_of(joiners_.begin(), joiners_.end(), [](const auto& j) { return j.second.has_value(); });
       if (!all && !over && !failed) return;
       for (const Incarnation& who : suspected_) candidates_.erase(who);
+      if (candidates_.empty()) return nothing_decided();
       std::vector<Incarnation> join;
       for (const auto& [inc, level] : joiners_) {
         if (level == true) join.push_back(inc);
@@ -104,10 +105,7 @@ void Coordinator::start_wedge(bool planned, Instant now, Out& out) {
 void Coordinator::finish_wedge(Instant now, Out& out) {
   std::erase_if(candidates_, [&](const Incarnation& c) { return !reports_.contains(c); });
   deadline_ = Instant::never();
-  if (candidates_.empty()) {  // all members of the view are lost: nothing is decided; whoever comes back begins again
-    phase_ = Phase::kIdle;
-    return;
-  }
+  if (candidates_.empty()) return nothing_decided();
   const bool planned = planned_ && candidates_.size() == last_->view.members.size();
   OpId trim = reports_.at(*candidates_.begin()).prepared;
   for (const Incarnation& c : candidates_) trim = std::min(trim, reports_.at(c).prepared);
@@ -126,11 +124,20 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
       source_ = *source;
       deadline_ = now + config_.level_deadline;
       for (const auto& [inc, level] : joiners_)
-        out.push_back(SendToMember{inc, Fetch{plan_, config_.log, trim, info_of(source_)}});
+        out.push_back(SendToMember{inc, fetch()});
       return;
     }
   }
   decide({candidates_.begin(), candidates_.end()}, {}, planned, out);
+}
+
+// All members of the view are lost: nothing is decided. Some may be wedged, and a wedge is never taken back: whoever comes
+// back begins the change again.
+void Coordinator::nothing_decided() {
+  phase_ = Phase::kIdle;
+  deadline_ = Instant::never();
+  joiners_.clear();
+  change_asked_ = true;
 }
 
 void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector<Incarnation>& join, bool planned, Out& out) {
@@ -193,13 +200,15 @@ void Coordinator::publish(const Decision& decision, Instant now, Out& out) {
   }
   // Suspicions, requests and reports belonged to the ended epoch. Who is suspected still will be suspected again.
   std::erase_if(suspected_, [&](const Incarnation& s) { return !decision.view.contains(s); });
+  why_.clear();
+  for (const Incarnation& s : suspected_) why_.insert("suspected:" + to_string(info_of(s).id));
   reports_.clear();
   candidates_.clear();
   joiners_.clear();
   accusations_.clear();
+  judge_at_ = Instant::never();
   fail_requests_.clear();
   change_asked_ = false;
-  why_.clear();
 }
 
 }  // namespace regroup

@@ -21,15 +21,21 @@ class Detector {
   void heard(const Incarnation& who, Instant now);
   // Something is wrong (its connection closed): suspect it unless it is heard of within `grace`.
   void shorten(const Incarnation& who, Instant now, Duration grace);
-  void forget(const Incarnation& who) { deadline_.erase(who); }
+  void forget(const Incarnation& who) { deadline_.erase(who), heard_.erase(who); }
+  [[nodiscard]] bool heard_after(const Incarnation& who, Instant then) const {
+    auto it = heard_.find(who);
+    return it != heard_.end() && it->second > then;
+  }
   // Whoever's deadline has passed. They stay watched until forgotten or heard again.
   [[nodiscard]] std::vector<Incarnation> tick(Instant now);
 
  private:
+  friend struct StateAccess;  // the explorer compares whole states
   Duration suspicion_;
   Duration max_gap_;
   Instant last_tick_{0};
   std::map<Incarnation, Instant> deadline_;
+  std::map<Incarnation, Instant> heard_;
 };
 
 }  // namespace regroup

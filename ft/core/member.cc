@@ -26,8 +26,8 @@ void Member::on(const MemberInput& input, MemberActions& out) {
           [&](const Connected&) { on_connected(out); },
           [&](const FromCoordinator& in) { std::visit([&](const auto& m) { on_message(m, out); }, in.message); },
           [&](const Parked&) {
-            if (phase_ != Phase::kObserver || parked_) return;
-            parked_ = true;
+            if (phase_ != Phase::kObserver) return;
+            parked_ = true;  // said again after a failed fetch: try again
             send(Ready{}, out);
           },
           [&](const Frozen& in) {
@@ -42,7 +42,7 @@ void Member::on(const MemberInput& input, MemberActions& out) {
             send(*cut_done_, out);
           },
           [&](const LevelReached& in) {
-            if (phase_ != Phase::kObserver) return;
+            if (phase_ != Phase::kObserver || in.plan != fetch_plan_) return;
             level_ = in.ok ? std::optional(in.op) : std::nullopt;
             send(Level{in.plan, in.op, in.ok}, out);
           },
@@ -128,7 +128,11 @@ void Member::on_message(const Notice& m, MemberActions& out) {
 }
 
 void Member::on_message(const Fetch& m, MemberActions& out) {
-  if (phase_ == Phase::kObserver && parked_ && !foreign(m.log)) out.push_back(FetchState{m});
+  if (phase_ == Phase::kObserver && parked_ && !foreign(m.log)) {
+    fetch_plan_ = m.plan;
+    level_.reset();
+    out.push_back(FetchState{m});
+  }
 }
 
 void Member::on_message(const Install& m, MemberActions& out) {

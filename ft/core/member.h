@@ -28,7 +28,8 @@ struct MemberConfig {
 // --- inputs ---
 struct Connected {};                       // a new connection to the coordinator stands
 struct FromCoordinator { ToMember message; };
-struct Parked {};                          // observer: the user thread waits in the library, state may be overwritten
+struct Parked {};                          // observer: the user thread waits in the library, state may be overwritten;
+                                           // again after LevelReached{ok = false}: it may be asked to fetch again
 struct Frozen { Report report; };          // the data side's answer to FreezeData
 struct CutReached { Epoch epoch = 0; OpId op = 0; };  // the data side committed the mark chosen for CutData
 struct LevelReached { std::uint64_t plan = 0; OpId op = 0; bool ok = true; };  // answer to FetchState
@@ -65,6 +66,7 @@ class Member {
   [[nodiscard]] const MemberConfig& config() const { return config_; }
 
  private:
+  friend struct StateAccess;  // the explorer compares whole states
   void on_connected(MemberActions& out);
   void on_message(const Welcome& m, MemberActions& out);
   void on_message(const Refuse& m, MemberActions& out);
@@ -84,6 +86,7 @@ class Member {
   std::optional<Report> report_;
   std::uint64_t round_ = 0;  // of the latest Wedge
   std::uint64_t plan_ = 0;   // of the latest Notice in this epoch
+  std::uint64_t fetch_plan_ = 0;  // of the latest Fetch: an answer to an older one says nothing
   std::optional<OpId> level_;  // observer: the op as of which it holds the state
   bool parked_ = false;
   bool leaving_ = false;
