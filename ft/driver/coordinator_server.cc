@@ -1,0 +1,237 @@
+#include "ft/driver/coordinator_server.h"
+
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "ft/driver/codec.h"
+#include "ft/driver/coordinator_state.h"
+#include "ft/driver/death_watch.h"
+#include "ft/driver/net.h"
+#include "transport/wire/address.h"
+#include "transport/wire/frame.h"
+
+namespace regroup {
+namespace {
+
+bool anyone_lives_here(const Decision& decision) {
+  return std::any_of(decision.view.members.begin(), decision.view.members.end(), [](const MemberInfo& m) {
+    auto address = wire::decode_address(m.address);
+    return address.ok() && !address->death_socket.empty() &&
+           lives_here(m.inc, address->death_socket, Duration::from_ms(200));
+  });
+}
+
+// Autostart: a log whose members are all gone belongs to a job that is over; its history cannot be continued.
+Result<ViewLog> adopt(const CoordinatorOptions& options) {
+  if (::access(options.log_file.c_str(), F_OK) == 0) {
+    auto log = ViewLog::open(options.log_file, options.group);
+    if (log.ok() && log->last() && anyone_lives_here(*log->last())) return log;
+    if (!log && log.code() != Code::kRefused) return log;
+    if (!log && log.error().detail.find("in use") != std::string::npos) return log;
+    if (::unlink(options.log_file.c_str()) != 0)  // while it is locked by us, if it could be read
+      return net::system_error("cannot remove the view log " + options.log_file, errno);
+  }
+  return ViewLog::create(options.log_file, options.group);
+}
+
+Result<ViewLog> log_for(const CoordinatorOptions& options) {
+  switch (options.log) {
+    case CoordinatorOptions::Log::kCreate: return ViewLog::create(options.log_file, options.group);
+    case CoordinatorOptions::Log::kAdopt: return adopt(options);
+    case CoordinatorOptions::Log::kOpen: break;
+  }
+  return ViewLog::open(options.log_file, options.group);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CoordinatorServer>> CoordinatorServer::open(CoordinatorOptions options) {
+  if (options.group.empty() || options.group.size() > wire::kMaxGroupBytes)
+    return {Code::kConfig, "a group's name has 1 to 255 bytes"};
+  if (options.secret.size() > wire::kMaxSecretBytes) return {Code::kConfig, "the secret is over 4096 bytes"};
+  auto where = net::parse_host_port(options.listen);
+  if (!where) return where.error();
+  auto listener = net::listen_tcp(*where);
+  if (!listener) return listener.error();
+  auto log = log_for(options);
+  if (!log) return log.error();
+  Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake) return net::system_error("eventfd", errno);
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(*log), std::move(*listener), std::move(wake));
+  return std::unique_ptr<CoordinatorServer>(new CoordinatorServer(std::move(impl)));
+}
+
+CoordinatorServer::CoordinatorServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+CoordinatorServer::~CoordinatorServer() = default;
+Status CoordinatorServer::run() { return impl_->run(); }
+void CoordinatorServer::stop() { impl_->stop(); }
+const std::string& CoordinatorServer::address() const { return impl_->address; }
+LogId CoordinatorServer::log_id() const { return impl_->log_id(); }
+CoordinatorServer::Counters CoordinatorServer::counters() const {
+  return {impl_->accepted.load(), impl_->bad_messages.load(), impl_->refused.load()};
+}
+
+void CoordinatorServer::Impl::stop() {
+  stop_.store(true, std::memory_order_release);
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t n = ::write(wake_.get(), &one, sizeof one);
+}
+
+Status CoordinatorServer::Impl::run() {
+  if (Status s = poller_.open(); !s) return s;
+  if (Status s = poller_.add(wake_.get(), EPOLLIN, [](std::uint32_t) {}); !s) return s;
+  if (Status s = poller_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); }); !s) return s;
+  started_ = last_member_ = now();
+  next_tick_ = started_ + options_.tick;
+  event("started log=" + std::to_string(log_.id()) + (log_.cut_torn_record() ? " (a torn record was cut off)" : ""));
+  while (!stop_.load(std::memory_order_acquire) && failure_.ok() && !over()) {
+    const std::int64_t wait_ms = std::clamp<std::int64_t>((next_tick_ - now()).ns / 1'000'000 + 1, 0, 1000);
+    // The sockets are drained before anybody is judged: what arrived while we slept counts as heard.
+    bool more = poller_.wait(static_cast<int>(wait_ms));
+    for (int i = 0; more && i < 100; ++i) more = poller_.wait(0);
+    if (now() < next_tick_) continue;
+    next_tick_ = now() + options_.tick;
+    enforce_deadlines();
+    feed(Tick{});
+  }
+  for (auto& [fd, c] : connections_) (void)c->channel.flush();
+  return failure_;
+}
+
+bool CoordinatorServer::Impl::over() {
+  if (!bound_.empty()) last_member_ = now();
+  const bool left = options_.exit_when_left && log_.last() && log_.last()->view.members.empty() &&
+                    core_.phase() == Coordinator::Phase::kIdle && now() - last_member_ > Duration::from_ms(500);
+  const bool idle = options_.idle_exit.ns > 0 && now() - last_member_ > options_.idle_exit;
+  if (!left && !idle) return false;
+  event(left ? "everybody has left: ending" : "nobody was connected for long: ending");
+  if (options_.remove_log_at_end) ::unlink(options_.log_file.c_str());
+  return true;
+}
+
+void CoordinatorServer::Impl::accept_all() {
+  for (int i = 0; i < 64; ++i) {
+    auto fd = net::accept_one(listener_.get());
+    if (!fd) {
+      if (fd.code() != Code::kUnavailable) event(fd.error().detail);
+      return;
+    }
+    accepted.fetch_add(1, std::memory_order_relaxed);
+    if (connections_.size() >= options_.max_connections) {
+      refused.fetch_add(1, std::memory_order_relaxed);
+      continue;  // closed by its owner here
+    }
+    const int n = fd->get();
+    auto c = std::make_unique<Connection>(
+        std::move(*fd), group_hash_, wire::AuthServer(options_.group, options_.secret, wire::random_nonce(), true));
+    c->channel.set_max_frame(wire::kMaxAuthBytes);
+    c->deadline = now() + options_.hello_deadline;
+    if (!poller_.add(n, EPOLLIN, [this, n](std::uint32_t events) { on_socket(n, events); })) continue;
+    connections_[n] = std::move(c);
+  }
+}
+
+void CoordinatorServer::Impl::on_socket(int fd, std::uint32_t events) {
+  Connection& c = *connections_.at(fd);
+  Status status = events & EPOLLOUT ? c.channel.flush() : Status{};
+  if (status.ok() && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
+    status = c.channel.receive([&](ControlFrame type, std::span<const std::byte> payload) {
+      return c.closing ? Status{} : on_frame(c, type, payload);
+    });
+  if (!connections_.contains(fd)) return;  // replaced or refused on the way
+  if (!status && status.code() == Code::kRefused && !c.closing) {
+    bad_messages.fetch_add(1, std::memory_order_relaxed);
+    event("bad message from " + (c.who ? "member " + to_string(c.id) : std::string("a stranger")) + ": " +
+          status.error().detail);
+    if (!c.auth.done()) send(c, ControlFrame::kAuth, wire::auth_reject(status.error().detail));
+    close_softly(c);
+    return;
+  }
+  if (!status) return close(fd, status);
+  if (c.closing && !c.channel.wants_write()) ::shutdown(fd, SHUT_WR);
+  poller_.change(fd, EPOLLIN | (c.channel.wants_write() ? EPOLLOUT : 0u));
+}
+
+Status CoordinatorServer::Impl::on_auth(Connection& c, std::span<const std::byte> payload) {
+  wire::AuthStep step = c.auth.on(payload);
+  if (!step.status) return step.status;  // the refusal is sent where all are
+  if (c.auth.done()) c.channel.set_max_frame(kMaxControlBytes);
+  return c.channel.send(ControlFrame::kAuth, step.reply);
+}
+
+Status CoordinatorServer::Impl::on_frame(Connection& c, ControlFrame type, std::span<const std::byte> payload) {
+  if (!c.auth.done()) {
+    if (type == ControlFrame::kAuth) return on_auth(c, payload);
+    return {Code::kRefused, "a message before the handshake"};
+  }
+  switch (type) {
+    case ControlFrame::kToCoordinator: return on_message(c, payload);
+    case ControlFrame::kDeath:
+      if (Status status = on_death(payload); !status) return status;
+      send(c, ControlFrame::kDeath, {});
+      return {};
+    case ControlFrame::kStatus: {
+      const std::string text = status_json();
+      send(c, ControlFrame::kStatus, std::as_bytes(std::span(text)));
+      return {};
+    }
+    case ControlFrame::kMemberStatus:
+      if (payload.size() > (16u << 10)) return {Code::kRefused, "status over 16 KiB"};
+      c.status.assign(reinterpret_cast<const char*>(payload.data()), payload.size());
+      return {};
+    default: return {Code::kRefused, "unknown frame type " + std::to_string(static_cast<int>(type))};
+  }
+}
+
+// A peer that does not read is closed by the deadline that enforce_deadlines keeps, not here: callers hold references.
+void CoordinatorServer::Impl::send(Connection& c, ControlFrame type, std::span<const std::byte> payload) {
+  if (Status status = c.channel.send(type, payload); !status) {
+    c.closing = true;
+    c.deadline = now();
+  }
+  poller_.change(c.channel.fd(), EPOLLIN | (c.channel.wants_write() ? EPOLLOUT : 0u));
+}
+
+// Lets the last words arrive: closing with unread input would reset the connection and lose them.
+void CoordinatorServer::Impl::close_softly(Connection& c) {
+  if (c.closing) return;
+  c.closing = true;
+  c.deadline = now() + Duration::from_ms(1000);
+  if (!c.channel.wants_write()) ::shutdown(c.channel.fd(), SHUT_WR);
+  if (!c.who) return;
+  const Incarnation who = *c.who;
+  c.who.reset();
+  bound_.erase(who);
+  feed(MemberLost{who});
+}
+
+void CoordinatorServer::Impl::close(int fd, const Status& why) {
+  auto it = connections_.find(fd);
+  if (it == connections_.end()) return;
+  const std::optional<Incarnation> who = it->second->who;
+  if (who) event("lost member " + to_string(it->second->id) + ": " + why.error().detail);
+  poller_.remove(fd);
+  connections_.erase(it);
+  if (!who) return;
+  bound_.erase(*who);
+  feed(MemberLost{*who});
+}
+
+void CoordinatorServer::Impl::enforce_deadlines() {
+  std::vector<int> late;
+  for (const auto& [fd, c] : connections_)
+    if ((c->closing || !c->who) && now() >= c->deadline) late.push_back(fd);
+  for (const int fd : late) {
+    if (!connections_.at(fd)->closing) refused.fetch_add(1, std::memory_order_relaxed);
+    close(fd, {Code::kTimeout, "it does not read, or did not say who it is"});
+  }
+}
+
+}  // namespace regroup

@@ -1,0 +1,153 @@
+#include "ft/driver/coordinator_state.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "ft/driver/codec.h"
+#include "ft/driver/net.h"
+#include "transport/wire/frame.h"
+
+namespace regroup {
+namespace {
+
+constexpr std::size_t kMaxEvents = 64;
+
+CoordinatorConfig config_of(const CoordinatorOptions& options, LogId log) {
+  CoordinatorConfig c;
+  c.group = options.group;
+  c.log = log;
+  c.suspicion = options.suspicion;
+  c.lost_grace = options.lost_grace;
+  c.wedge_deadline = options.wedge_deadline;
+  c.level_deadline = options.level_deadline;
+  c.first_round = (random_u64() >> 2) | 1;  // differs between lives, never wraps
+  return c;
+}
+
+std::string list_of(const View& view) {
+  std::string text;
+  for (const MemberInfo& m : view.members) text += (text.empty() ? "" : ",") + to_string(m.id);
+  return text;
+}
+
+}  // namespace
+
+CoordinatorServer::Impl::Impl(CoordinatorOptions options, ViewLog log, Fd listener, Fd wake)
+    : address(net::to_string(net::local_address(listener.get()))),
+      options_(std::move(options)),
+      log_(std::move(log)),
+      listener_(std::move(listener)),
+      wake_(std::move(wake)),
+      group_hash_(wire::group_hash(options_.group)),
+      core_(config_of(options_, log_.id()), log_.last(), now()) {}
+
+CoordinatorServer::Impl::~Impl() = default;
+
+void CoordinatorServer::Impl::event(std::string text) {
+  log::info("coordinator", "group=" + options_.group + " event=\"" + text + "\"");
+  events_.push_back({now(), std::move(text)});
+  if (events_.size() > kMaxEvents) events_.pop_front();
+}
+
+std::string CoordinatorServer::Impl::name_of(const Incarnation& inc) const {
+  if (log_.last())
+    if (auto i = log_.last()->view.index_of(inc)) return to_string(log_.last()->view.members[*i].id);
+  auto it = core_.peers().find(inc);
+  return it == core_.peers().end() ? to_string(inc) : to_string(it->second.hello.self.id);
+}
+
+Status CoordinatorServer::Impl::on_message(Connection& c, std::span<const std::byte> payload) {
+  auto message = decode_to_coordinator(payload);
+  if (!message) return message.error();
+  if (const auto* hello = std::get_if<Hello>(&*message)) {
+    if (hello->self.inc.is_null() || (c.who && *c.who != hello->self.inc))
+      return {Code::kRefused, "a hello with another incarnation than before, or none"};
+    bind(c, *hello);
+  } else if (!c.who) {
+    return {Code::kRefused, "a message before the hello"};
+  }
+  c.heard = now();
+  const bool beat = std::holds_alternative<Heartbeat>(*message);
+  if (const auto* s = std::get_if<Suspect>(&*message))
+    event("member " + to_string(c.id) + (s->kind == SuspectKind::kDead ? " saw the death of " : " cannot reach ") +
+          name_of(s->who));
+  if (std::holds_alternative<Leave>(*message)) event("member " + to_string(c.id) + " leaves");
+  if (beat) send(c, ControlFrame::kAlive, {});
+  feed(FromMember{*c.who, std::move(*message)});
+  return {};
+}
+
+// A newer connection of the same incarnation replaces the older one; the core never hears that that was lost.
+void CoordinatorServer::Impl::bind(Connection& c, const Hello& hello) {
+  const int fd = c.channel.fd();
+  if (auto old = bound_.find(hello.self.inc); old != bound_.end() && old->second != fd) {
+    Connection& before = *connections_.at(old->second);
+    before.who.reset();
+    before.closing = true;
+    before.deadline = now();
+  }
+  if (!c.who) event("hello of member " + to_string(hello.self.id) + " installed=" + std::to_string(hello.installed));
+  c.who = hello.self.inc;
+  c.id = hello.self.id;
+  bound_[hello.self.inc] = fd;
+}
+
+// A launcher's word. The core wants it from a peer: the member that was heard of last passes it on.
+Status CoordinatorServer::Impl::on_death(std::span<const std::byte> payload) {
+  auto message = decode_to_coordinator(payload);
+  if (!message) return message.error();
+  const auto* suspect = std::get_if<Suspect>(&*message);
+  if (suspect == nullptr || suspect->kind != SuspectKind::kDead) return {Code::kRefused, "not a report of a death"};
+  const Connection* relay = nullptr;
+  for (const auto& [inc, fd] : bound_) {
+    const Connection& c = *connections_.at(fd);
+    if (inc != suspect->who && (relay == nullptr || c.heard > relay->heard)) relay = &c;
+  }
+  event("the launcher saw the death of " + name_of(suspect->who));
+  if (relay != nullptr) feed(FromMember{*relay->who, *suspect});
+  return {};
+}
+
+void CoordinatorServer::Impl::feed(CoordinatorInput input) {
+  if (!failure_.ok()) return;
+  const std::set<Incarnation> before = core_.suspected();
+  CoordinatorActions actions;
+  core_.on(input, now(), actions);
+  if (core_.suspected() != before)
+    for (const Incarnation& inc : core_.suspected())
+      if (!before.contains(inc)) event("suspects member " + name_of(inc));
+  run_actions(actions);
+}
+
+void CoordinatorServer::Impl::run_actions(CoordinatorActions& actions) {
+  for (const CoordinatorAction& action : actions) {
+    if (const auto* message = std::get_if<SendToMember>(&action)) {
+      deliver(*message);
+    } else if (const auto* append = std::get_if<AppendLog>(&action)) {
+      record(append->decision);
+      if (failure_.ok()) feed(Logged{append->decision.view.epoch});
+    }
+  }
+}
+
+void CoordinatorServer::Impl::record(const Decision& d) {
+  failure_ = log_.append(d);
+  if (!failure_) return event("the view log failed, ending: " + failure_.error().detail);
+  event("view " + std::to_string(d.view.epoch) + " members=" + list_of(d.view) + " trim=" + std::to_string(d.trim) +
+        " plane=" + (d.plane == PlaneKind::kShared ? "shared" : "network") + " reason=" + d.reason);
+}
+
+void CoordinatorServer::Impl::deliver(const SendToMember& message) {
+  auto it = bound_.find(message.to);
+  if (it == bound_.end()) return;
+  Connection& c = *connections_.at(it->second);
+  send(c, ControlFrame::kToMember, encode(message.message));
+  if (const auto* refuse = std::get_if<Refuse>(&message.message)) {
+    event("refused member " + to_string(c.id) + ": " + refuse->detail);
+    close_softly(c);
+  }
+}
+
+}  // namespace regroup
