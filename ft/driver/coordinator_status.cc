@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* name_of(Coordinator::Phase phase) {
+const char* phase_name(Coordinator::Phase phase) {
   constexpr const char* names[] = {"idle", "cutting", "wedging", "levelling", "logging"};
   return names[static_cast<std::size_t>(phase)];
 }
@@ -59,7 +59,7 @@ std::string CoordinatorServer::Impl::status_json() const {
   j["log_id"] = std::to_string(log_.id());  // text: 64 bits do not fit a JSON number everywhere
   j["log_file"] = options_.log_file;
   j["uptime_ms"] = (at - started_).ms();
-  j["phase"] = name_of(core_.phase());
+  j["phase"] = phase_name(core_.phase());
   const std::optional<Decision>& last = log_.last();
   j["epoch"] = last ? last->view.epoch : 0;
   j["trim"] = last ? last->trim : 0;
