@@ -110,5 +110,5 @@ TEST_CASE("two probes that disagree are no state") {
   CHECK(probe_state(0.07, 0.08) == "near");
   CHECK(probe_state(0.27, 0.30) == "far");
   CHECK(probe_state(0.07, 0.27) == "mixed");
-  CHECK(probe_state(0.15, 0.15) == "mixed");
+  CHECK(probe_state(0.14, 0.14) == "mixed");
 }
