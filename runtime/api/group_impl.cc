@@ -1,0 +1,251 @@
+#include "runtime/api/group_impl.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "ft/driver/coordinator_process.h"
+#include "transport/wire/address.h"
+#include "transport/wire/frame.h"
+
+namespace regroup {
+namespace {
+
+Duration seconds(double s) { return Duration::from_ns(static_cast<std::int64_t>(s * 1e9)); }
+
+}  // namespace
+
+GroupImpl::GroupImpl(Options options)
+    : options_(std::move(options)), inc_(random_incarnation()), engine_(options_, *this, recorder_, failpoints_) {}
+
+GroupImpl::~GroupImpl() {
+  close(true);
+  for (void* memory : plain_buffers_) std::free(memory);
+}
+
+Instant GroupImpl::deadline(double timeout_s) const {
+  return now() + seconds(timeout_s > 0 ? timeout_s : options_.wait_timeout_s);
+}
+
+Status GroupImpl::find_coordinator(ControlOptions& control) const {
+  control.coordinator = options_.coordinator;
+  if (!control.coordinator.empty()) return {};
+  const char* host = std::getenv("MASTER_ADDR");
+  const char* port = std::getenv("MASTER_PORT");
+  if (host == nullptr || port == nullptr)
+    return {Code::kConfig, "no coordinator: set REGROUP_COORDINATOR=host:port, start with `regroup run`, or set MASTER_ADDR "
+                           "and MASTER_PORT to let rank 0 start one on this host"};
+  control.coordinator = std::string(host).find(':') == std::string::npos ? std::string(host) + ":" + port
+                                                                         : "[" + std::string(host) + "]:" + port;
+  Result<Autostart> autostart = autostart_at(control.coordinator, options_.group);
+  if (!autostart) return autostart.error();
+  control.autostart = *autostart;
+  return {};
+}
+
+std::string GroupImpl::config_text() const {
+  std::string text = options_.shared_text();
+  for (const StateBuffer& buffer : options_.state) text += " state." + buffer.name + "=" + std::to_string(buffer.bytes);
+  return text;
+}
+
+MemberConfig GroupImpl::member_config() {
+  wire::MemberAddress address;
+  if (domain_) address.segment_socket = domain_->socket_name();
+  address.pid = ::getpid();
+  MemberConfig config;
+  config.group = options_.group;
+  config.self.id = {static_cast<std::uint32_t>(options_.rank), 0};
+  config.self.inc = inc_;
+  config.self.locality = domain_ ? wire::host_locality() : 0;
+  config.self.address = wire::encode(address);
+  config.config = config_text();
+  config.config_hash = wire::group_hash(config.config);
+  config.world_size = static_cast<std::uint32_t>(options_.world_size);
+  return config;
+}
+
+Status GroupImpl::start() {
+  const Instant until = now() + seconds(options_.join_timeout_s);
+  if (Status s = options_.validate(); !s) return s;
+  if (Status s = failpoints_.arm(options_.failpoints); !s) return s;
+  if (options_.transport != "tcp") {
+    Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, options_.window, options_.small_bytes);
+    if (!domain && (options_.transport == "shm" || domain.code() == Code::kNoMemory)) return domain.error();
+    if (domain) domain_ = std::move(*domain);
+  }
+  ControlOptions control;
+  control.group = options_.group;
+  control.secret = options_.secret;
+  if (Status s = find_coordinator(control); !s) return s;
+  Result<std::unique_ptr<Control>> started = Control::start(control, member_config(), *this);
+  if (!started) return started.error();
+  control_owner_ = std::move(*started);
+  control_.store(control_owner_.get());
+  post(Parked{});
+  const Engine::Life life = engine_.wait_installed(until);
+  if (life == Engine::Life::kActive) {
+    seen_epoch_.store(engine_.view()->epoch);
+    if (options_.transport == "shm" && engine_.view()->transport != "shm")
+      return {Code::kUnsupported, "transport shm was asked for, but the members do not share one host"};
+    return {};
+  }
+  if (life == Engine::Life::kOver) return engine_.over();
+  const std::string trouble = control_owner_->trouble();
+  if (!trouble.empty()) return {Code::kUnavailable, "no coordinator at " + control.coordinator + ": " + trouble};
+  return {Code::kTimeout, "not in a view of group '" + options_.group + "' within " + std::to_string(options_.join_timeout_s) +
+                              " s: other members are missing, or a living member holds rank " + std::to_string(options_.rank)};
+}
+
+Status GroupImpl::leave(Instant deadline) {
+  if (!engine_.drain(deadline)) return {Code::kTimeout, "leave: ops are still pending"};
+  engine_.set_leaving();
+  post(LeaveWanted{});
+  if (engine_.wait_over(deadline) != Engine::Life::kOver) return {Code::kTimeout, "leave: the view without us is not decided yet"};
+  left_.store(true);
+  close(false);
+  return {};
+}
+
+void GroupImpl::close(bool abrupt) {
+  if (closed_.exchange(true)) return;
+  engine_.close(Code::kClosed, "the group was closed", abrupt);
+  if (control_owner_) control_owner_->stop(abrupt && !left_.load());
+  aux_.stop();
+}
+
+OpDesc GroupImpl::describe(OpKind kind, std::size_t count, DataType type, const OpOptions& options) const {
+  OpDesc desc;
+  desc.kind = kind;
+  desc.type = type;
+  desc.count = count;
+  desc.mark = !options_.explicit_marks || options.mark;
+  if (desc.shape()) desc.seen_epoch = seen_epoch_.load();
+  return desc;
+}
+
+Result<Outcome> GroupImpl::seen(Result<Outcome> result) {
+  if (!result) return result;
+  Epoch before = seen_epoch_.load(std::memory_order_relaxed);
+  while (before < result->epoch && !seen_epoch_.compare_exchange_weak(before, result->epoch)) {
+  }
+  return result;
+}
+
+ViewInfo GroupImpl::view() {
+  const std::shared_ptr<const ViewInfo> view = engine_.view();
+  if (!view) return {};
+  seen_epoch_.store(view->epoch);
+  return *view;
+}
+
+Result<void*> GroupImpl::allocate(std::size_t bytes) {
+  if (domain_) return domain_->allocate(bytes);
+  void* memory = std::aligned_alloc(4096, (std::max<std::size_t>(bytes, 1) + 4095) / 4096 * 4096);
+  if (memory == nullptr) return {Code::kNoMemory, "buffer of " + std::to_string(bytes) + " bytes"};
+  std::memset(memory, 0, bytes);
+  std::lock_guard lock(buffers_mutex_);
+  plain_buffers_.push_back(memory);
+  return memory;
+}
+
+Status GroupImpl::deallocate(void* memory) {
+  if (!engine_.drain(deadline(0))) return {Code::kTimeout, "deallocate: ops are still in flight"};
+  if (domain_) return domain_->deallocate(memory);
+  std::lock_guard lock(buffers_mutex_);
+  if (std::erase(plain_buffers_, memory) == 0) return {Code::kInvalid, "deallocate: this address was not allocated here"};
+  std::free(memory);
+  return {};
+}
+
+void GroupImpl::cancel(OpId op) { post(OpRefused{FailedOp{op, Code::kCancelled, {static_cast<std::uint32_t>(options_.rank), 0}, {}}}); }
+
+// --- DataSide ---
+
+void GroupImpl::install(const Decision& decision, std::size_t self) {
+  engine_.order_install(decision, self);
+  if (!options_.on_view) return;
+  ViewInfo info;
+  info.log = decision.view.log;
+  info.epoch = decision.view.epoch;
+  for (const MemberInfo& m : decision.view.members) info.members.push_back(m.id);
+  info.self = self;
+  info.transport = decision.plane == PlaneKind::kShared ? "shm" : "tcp";
+  info.reason = decision.reason;
+  options_.on_view(info);
+}
+
+void GroupImpl::fetch(const Fetch& what) {
+  aux_.post([this, what] { post(LevelReached{what.plan, what.op, true}); });
+}
+
+void GroupImpl::coordinator_link(bool up) {
+  recorder_.record(up ? Event::kLinkUp : Event::kLinkDown, 0, 0);
+  engine_.coordinator_link(up);
+}
+
+void GroupImpl::tick(Instant at) {
+  engine_.tick(at);
+  recorder_.tick();
+}
+
+DataSide::Progress GroupImpl::progress() const {
+  const Engine::Snapshot s = engine_.snapshot();
+  return {s.epoch, s.committed};
+}
+
+std::string GroupImpl::status_json() const {
+  nlohmann::json json;
+  for (const auto& [key, value] : options_.effective()) json["options"][key] = value;
+  const Engine::Snapshot s = engine_.snapshot();
+  json["steps"] = s.steps;
+  json["submitted"] = s.submitted;
+  return json.dump();
+}
+
+// --- EngineHost ---
+
+void GroupImpl::post(MemberInput input) {
+  if (Control* control = control_.load()) control->post(std::move(input));
+}
+
+void GroupImpl::check_peers() {
+  if (Control* control = control_.load()) control->check_peers();
+}
+
+Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
+  if (decision.plane == PlaneKind::kShared) {
+    if (!domain_) return Error{Code::kUnsupported, "no shared memory here"};
+    Result<std::unique_ptr<ShmPlane>> plane = ShmPlane::open(*domain_, staging_, decision.view, self, bad_peer);
+    if (!plane) return plane.error();
+    return std::shared_ptr<Plane>(std::move(*plane));
+  }
+  return Error{Code::kUnsupported, "no network plane"};
+}
+
+void GroupImpl::incarnation_over() {
+  log::info("evicted", "group=" + options_.group + " rank=" + std::to_string(options_.rank) + " inc=" + to_string(inc_));
+  aux_.post([this] {
+    inc_ = random_incarnation();
+    staging_.holds = 0;
+    if (domain_) domain_->set_owner(inc_);
+    if (Control* control = control_.load()) control->restart(member_config());
+    post(Parked{});
+  });
+}
+
+void GroupImpl::withdrawn() {
+  aux_.post([this] {
+    if (control_owner_) control_owner_->stop(true);
+  });
+}
+
+void GroupImpl::state_restored() {
+  if (options_.on_restored) options_.on_restored();
+}
+
+}  // namespace regroup

@@ -1,0 +1,84 @@
+// GroupImpl: puts one member together: control thread, engine, memory, links, state transfer. No protocol and no data path
+// of its own. Lives as long as the Group or any Work that refers to it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/failpoint.h"
+#include "base/worker.h"
+#include "ft/driver/control.h"
+#include "regroup/options.h"
+#include "runtime/exec/shm_plane.h"
+#include "runtime/obs/flight_recorder.h"
+#include "runtime/work/engine.h"
+#include "transport/shm/domain.h"
+
+namespace regroup {
+
+class GroupImpl final : public DataSide, public EngineHost {
+ public:
+  explicit GroupImpl(Options options);
+  ~GroupImpl() override;
+  Status start();                     // until the first view is installed; bounded by join_timeout_s
+  Status leave(Instant deadline);
+  void close(bool abrupt);            // idempotent
+
+  [[nodiscard]] const Options& options() const { return options_; }
+  Engine& engine() { return engine_; }
+  FlightRecorder& recorder() { return recorder_; }
+  Failpoints& failpoints() { return failpoints_; }
+  [[nodiscard]] Instant deadline(double timeout_s) const;
+  OpDesc describe(OpKind kind, std::size_t count, DataType type, const OpOptions& options) const;
+  Result<Outcome> seen(Result<Outcome> result);  // the caller has seen this outcome's epoch
+  [[nodiscard]] ViewInfo view();
+  Result<void*> allocate(std::size_t bytes);
+  Status deallocate(void* memory);
+  void cancel(OpId op);
+  [[nodiscard]] double last_restore_s() const { return static_cast<double>(restore_ns_.load()) / 1e9; }
+
+  // DataSide, on the control thread
+  void freeze(Epoch epoch) override { engine_.order_freeze(epoch); }
+  void install(const Decision& decision, std::size_t self) override;
+  void cut(Epoch epoch) override { engine_.order_cut(epoch); }
+  void fetch(const Fetch& what) override;
+  void ended(Code code, const std::string& detail) override { engine_.order_end(code, detail); }
+  void coordinator_link(bool up) override;
+  void tick(Instant now) override;
+  [[nodiscard]] Progress progress() const override;
+  [[nodiscard]] std::string status_json() const override;
+
+  // EngineHost
+  void post(MemberInput input) override;
+  void check_peers() override;
+  Result<std::shared_ptr<Plane>> open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) override;
+  void incarnation_over() override;
+  void withdrawn() override;
+  void state_restored() override;
+
+ private:
+  Status find_coordinator(ControlOptions& control) const;
+  MemberConfig member_config();
+  [[nodiscard]] std::string config_text() const;
+
+  Options options_;
+  Incarnation inc_;
+  FlightRecorder recorder_;
+  Failpoints failpoints_;
+  Engine engine_;
+  std::unique_ptr<shm::Domain> domain_;
+  ShmStaging staging_;
+  std::vector<void*> plain_buffers_;  // registered memory where there is no shared memory
+  std::mutex buffers_mutex_;
+  std::atomic<Epoch> seen_epoch_{0};
+  std::atomic<std::int64_t> restore_ns_{0};
+  std::atomic<Control*> control_{nullptr};
+  std::unique_ptr<Control> control_owner_;
+  std::atomic<bool> closed_{false};
+  std::atomic<bool> left_{false};
+  Worker aux_;  // state transfer, beginning again
+};
+
+}  // namespace regroup

@@ -1,0 +1,145 @@
+// Options: from the environment, from text, checks and the shared text.
+#include "regroup/options.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <functional>
+#include <sstream>
+
+#include "base/failpoint.h"
+
+namespace regroup {
+namespace {
+
+// "64M", "1G", "4096": bytes.
+bool parse(std::string_view text, std::uint64_t& value) {
+  std::uint64_t unit = 1;
+  if (!text.empty() && std::string_view("kKmMgG").find(text.back()) != std::string_view::npos) {
+    unit = text.back() == 'k' || text.back() == 'K' ? 1u << 10 : text.back() == 'm' || text.back() == 'M' ? 1u << 20 : 1u << 30;
+    text.remove_suffix(1);
+  }
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  value *= unit;
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+bool parse(std::string_view text, double& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+bool parse(std::string_view text, int& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+bool parse(std::string_view text, std::uint32_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+}
+bool parse(std::string_view text, bool& value) {
+  value = text == "1" || text == "true" || text == "yes" || text == "on";
+  return value || text == "0" || text == "false" || text == "no" || text == "off";
+}
+bool parse(std::string_view text, std::string& value) { return value = text, true; }
+
+std::string show(const std::string& v) { return v; }
+std::string show(bool v) { return v ? "1" : "0"; }
+template <class T>
+std::string show(const T& v) {
+  std::ostringstream out;
+  out << v;
+  return out.str();
+}
+
+// The one list of settable options: f(name, shared, field).
+template <class Self, class F>
+void each(Self& o, F f) {
+  f("group", true, o.group);
+  f("coordinator", false, o.coordinator);
+  f("rank", false, o.rank);
+  f("world_size", true, o.world_size);
+  f("min_members", true, o.min_members);
+  f("transport", true, o.transport);
+  f("interface", false, o.interface);
+  f("secret", false, o.secret);
+  f("explicit_marks", true, o.explicit_marks);
+  f("window", true, o.window);
+  f("small_bytes", true, o.small_bytes);
+  f("staging_bytes", false, o.staging_bytes);
+  f("join_timeout_s", false, o.join_timeout_s);
+  f("wait_timeout_s", false, o.wait_timeout_s);
+  f("unavailable_timeout_s", false, o.unavailable_timeout_s);
+  f("auto_rejoin", false, o.auto_rejoin);
+  f("no_commit", true, o.no_commit);
+  f("failpoints", false, o.failpoints);
+  f("trace_file", false, o.trace_file);
+}
+
+}  // namespace
+
+Status Options::set(std::string_view key, std::string_view value) {
+  Status status(Code::kConfig, "unknown option '" + std::string(key) + "'");
+  each(*this, [&](const char* name, bool, auto& field) {
+    if (key != name) return;
+    status = parse(value, field) ? Status()
+                                 : Status(Code::kConfig, "option " + std::string(key) + ": '" + std::string(value) + "' is not a valid value");
+  });
+  return status;
+}
+
+Result<Options> Options::from_environment() {
+  Options options;
+  for (const auto& [variable, key] : {std::pair{"RANK", "rank"}, {"WORLD_SIZE", "world_size"}})
+    if (const char* value = std::getenv(variable))
+      if (Status s = options.set(key, value); !s) return Error{Code::kConfig, std::string(variable) + ": " + s.error().detail};
+  Status status;
+  std::vector<std::string> names;
+  each(options, [&](const char* name, bool, auto&) { names.emplace_back(name); });
+  for (const std::string& name : names) {
+    std::string variable = "REGROUP_";
+    for (char c : name) variable += static_cast<char>(std::toupper(c));
+    if (const char* value = std::getenv(variable.c_str()); value && status.ok())
+      if (Status s = options.set(name, value); !s) status = Status(Code::kConfig, variable + ": " + s.error().detail);
+  }
+  if (!status) return status.error();
+  return options;
+}
+
+std::vector<std::pair<std::string, std::string>> Options::effective() const {
+  std::vector<std::pair<std::string, std::string>> all;
+  each(*this, [&](const char* name, bool, const auto& field) {
+    const bool hidden = std::string_view(name) == "secret" && !show(field).empty();
+    all.emplace_back(name, hidden ? "****" : show(field));
+  });
+  return all;
+}
+
+std::string Options::shared_text() const {
+  std::string text;
+  each(*this, [&](const char* name, bool shared, const auto& field) {
+    if (shared) text += (text.empty() ? "" : " ") + std::string(name) + "=" + show(field);
+  });
+  return text;
+}
+
+Status Options::validate() const {
+  const auto bad = [](const std::string& what) { return Status(Code::kConfig, what); };
+  if (group.empty() || group.size() > 128) return bad("group: a name of 1 to 128 characters is needed");
+  if (rank < 0) return bad("rank: not set; pass Options::rank, REGROUP_RANK or RANK");
+  if (world_size < 1 || world_size > 1024) return bad("world_size: " + std::to_string(world_size) + " is not in 1..1024 (REGROUP_WORLD_SIZE)");
+  if (rank >= world_size) return bad("rank " + std::to_string(rank) + " is not below world_size " + std::to_string(world_size));
+  if (min_members < 1 || min_members > world_size) return bad("min_members: " + std::to_string(min_members) + " is not in 1..world_size");
+  if (transport != "auto" && transport != "shm" && transport != "tcp") return bad("transport: '" + transport + "' is none of auto, shm, tcp");
+  if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
+  if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");
+  if (staging_bytes < (1u << 20)) return bad("staging_bytes: at least 1M is needed");
+  if (!(join_timeout_s > 0 && wait_timeout_s > 0 && unavailable_timeout_s > 0)) return bad("timeouts must be positive");
+  for (std::size_t i = 0; i < state.size(); ++i) {
+    if (state[i].name.empty() || state[i].name.size() > 255) return bad("state: a buffer's name must have 1 to 255 characters");
+    if (state[i].bytes != 0 && state[i].data == nullptr) return bad("state '" + state[i].name + "': no address");
+    for (std::size_t j = 0; j < i; ++j)
+      if (state[j].name == state[i].name) return bad("state '" + state[i].name + "': named twice");
+  }
+  Failpoints check;
+  return check.arm(failpoints);
+}
+
+}  // namespace regroup

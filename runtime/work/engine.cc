@@ -1,0 +1,225 @@
+// Callers, the token and waiting.
+#include "runtime/work/engine.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/check.h"
+#include "base/clock.h"
+
+namespace regroup {
+
+Engine::Engine(const Options& options, EngineHost& host, FlightRecorder& recorder, Failpoints& failpoints)
+    : options_(options), host_(host), recorder_(recorder), failpoints_(failpoints) {
+  context_.stop = &stop_;
+  context_.failpoints = &failpoints_;
+  context_.check_peers = [this] { host_.check_peers(); };
+  pending_since_ = link_down_since_ = now();
+  progress_ = std::thread([this] { progress_loop(); });
+}
+
+Engine::~Engine() {
+  close(Code::kClosed, "the group object was destroyed", true);
+  {
+    std::lock_guard lock(mutex_);
+    progress_stop_ = true;
+  }
+  progress_wake_.notify_all();
+  if (progress_.joinable()) progress_.join();
+}
+
+OpPtr Engine::submit(const OpDesc& desc, const void* in, void* out) {
+  auto op = std::make_shared<OpState>();
+  op->exec.desc = desc;
+  op->exec.in = in;
+  op->exec.out = out;
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    if (life_.load() == Life::kOver) {
+      op->result = over_;
+      op->done.store(1, std::memory_order_release);
+      return op;
+    }
+    if (queue_.size() < options_.window) {
+      if (life_.load() == Life::kActive) {
+        op->exec.id = ++submitted_;
+        op->numbered = true;
+        submitted_seen_.store(submitted_, std::memory_order_release);
+        recorder_.record(Event::kSubmitted, op->exec.id, epoch_.load(std::memory_order_relaxed));
+      } else {
+        op->evicted = true;
+      }
+      queue_.push_back(op);
+      break;
+    }
+    const OpPtr oldest = queue_.front();
+    lock.unlock();
+    const Duration bound = Duration::from_ns(static_cast<std::int64_t>(options_.wait_timeout_s * 1e9));
+    if (wait(oldest, now() + bound).code() == Code::kTimeout) {
+      op->result = Error{Code::kTimeout, "the window of uncommitted ops is full; nothing was submitted"};
+      op->done.store(1, std::memory_order_release);
+      return op;
+    }
+  }
+  if (op->evicted) host_.post(Parked{});
+  failpoints_.hit(Point::kAfterSubmit);
+  if (drivers_.load(std::memory_order_relaxed) == 0) progress_wake_.notify_one();
+  return op;
+}
+
+Result<Outcome> Engine::execute(const OpDesc& desc, const void* in, void* out, Instant deadline) {
+  drivers_.fetch_add(1);  // the progress thread need not look
+  const OpPtr op = submit(desc, in, out);
+  Result<Outcome> result = wait(op, deadline);
+  drivers_.fetch_sub(1);
+  return result;
+}
+
+Result<Outcome> Engine::wait(const OpPtr& op, Instant deadline) {
+  drivers_.fetch_add(1);
+  while (op->done.load(std::memory_order_acquire) == 0) {
+    const std::uint64_t seen = version_.load();
+    bool blocked = true;
+    if (token_.try_lock()) {
+      blocked = drive(op.get(), deadline);
+      release_token();
+    }
+    if (op->done.load(std::memory_order_acquire) != 0) break;
+    if (!deadline.is_never() && now() >= deadline) break;
+    if (blocked) sleep_until_change(seen, op.get(), deadline);
+  }
+  drivers_.fetch_sub(1);
+  if (op->done.load(std::memory_order_acquire) != 0) return op->result;
+  progress_wake_.notify_one();
+  return {Code::kTimeout, "op " + std::to_string(op->exec.id) + " is still pending; wait for it again"};
+}
+
+bool Engine::drain(Instant deadline) {
+  for (;;) {
+    OpPtr last;
+    {
+      std::lock_guard lock(mutex_);
+      if (queue_.empty()) return true;
+      last = queue_.back();
+    }
+    if (wait(last, deadline).code() == Code::kTimeout) return false;
+  }
+}
+
+Engine::Life Engine::wait_installed(Instant deadline) {
+  for (;;) {
+    const std::uint64_t seen = version_.load();
+    const Life life = life_.load();
+    if (life == Life::kActive || life == Life::kOver || now() >= deadline) return life;
+    sleep_until_change(seen, nullptr, deadline);
+  }
+}
+
+Engine::Life Engine::wait_over(Instant deadline) {
+  drivers_.fetch_add(1);
+  while (life_.load() != Life::kOver && now() < deadline) sleep_until_change(version_.load(), nullptr, deadline);
+  drivers_.fetch_sub(1);
+  return life_.load();
+}
+
+std::shared_ptr<const ViewInfo> Engine::view() const {
+  std::lock_guard lock(mutex_);
+  return view_;
+}
+
+Error Engine::over() const {
+  std::lock_guard lock(mutex_);
+  return over_;
+}
+
+void Engine::close(Code code, const std::string& detail, bool abrupt) {
+  if (abrupt) detached_.store(true);
+  push(End{code, detail});
+}
+
+Engine::Snapshot Engine::snapshot() const {
+  return {epoch_.load(), committed_.load(), submitted_seen_.load(), steps_.load()};
+}
+
+bool Engine::stable_as_of(OpId op) const {
+  return committed_.load() >= op && (submitted_seen_.load() > op || leaving_.load());
+}
+
+// Token held. Runs the queue until `target` is done, nothing is left, the deadline has passed (false) or nothing can go on (true).
+bool Engine::drive(const OpState* target, Instant deadline) {
+  context_.deadline = deadline;
+  bool blocked = true;
+  for (;;) {
+    if (stop_.load(std::memory_order_acquire) != 0) handle_orders();
+    if (target != nullptr && target->done.load(std::memory_order_acquire) != 0) {
+      blocked = false;
+      break;
+    }
+    OpPtr op;
+    {
+      std::lock_guard lock(mutex_);
+      if (queue_.empty()) break;
+      op = queue_.front();
+    }
+    const Step result = step(*op, deadline);
+    if (result == Step::kSettled) continue;
+    if (stop_.load(std::memory_order_acquire) != 0 && !detached_.load()) continue;
+    if (result == Step::kBlocked || detached_.load()) break;
+    if (!deadline.is_never() && now() >= deadline) {
+      blocked = false;
+      break;
+    }
+  }
+  pump_.store(plane_ && plane_->pump(), std::memory_order_relaxed);
+  return blocked;
+}
+
+void Engine::release_token() {
+  for (;;) {
+    token_.unlock();
+    if (stop_.load(std::memory_order_seq_cst) == 0 || !token_.try_lock()) break;
+    handle_orders();
+  }
+  if (pump_.load(std::memory_order_relaxed)) progress_wake_.notify_one();
+}
+
+void Engine::sleep_until_change(std::uint64_t seen, const OpState* op, Instant deadline) {
+  std::unique_lock lock(mutex_);
+  sleepers_.fetch_add(1);
+  if (version_.load() == seen && (op == nullptr || op->done.load() == 0)) {
+    Duration bound = Duration::from_ms(10);
+    if (!deadline.is_never()) bound = std::clamp(deadline - now(), Duration{}, bound);
+    change_.wait_for(lock, std::chrono::nanoseconds(bound.ns));
+  }
+  sleepers_.fetch_sub(1);
+}
+
+void Engine::changed() {
+  version_.fetch_add(1);
+  if (sleepers_.load() == 0) return;
+  { std::lock_guard lock(mutex_); }
+  change_.notify_all();
+}
+
+void Engine::progress_loop() {
+  std::unique_lock lock(mutex_);
+  while (!progress_stop_) {
+    const bool work = (!queue_.empty() && drivers_.load() == 0) || pump_.load();
+    if (!work) {
+      progress_wake_.wait_for(lock, std::chrono::milliseconds(100));
+      continue;
+    }
+    lock.unlock();
+    const std::uint64_t seen = version_.load();
+    bool blocked = true;
+    if (token_.try_lock()) {
+      blocked = drive(nullptr, Instant::never());
+      release_token();
+    }
+    if (blocked || pump_.load())
+      sleep_until_change(seen, nullptr, now() + Duration::from_ms(pump_.load() ? 1 : 20));
+    lock.lock();
+  }
+}
+
+}  // namespace regroup

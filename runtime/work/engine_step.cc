@@ -1,0 +1,197 @@
+// One op, from ready to settled. The token is held.
+#include <thread>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "runtime/work/engine.h"
+
+namespace regroup {
+namespace {
+
+constexpr Duration kBrokenPatience = Duration::from_ms(300);  // a peer that cannot be mapped may just be dying
+
+}  // namespace
+
+Engine::Step Engine::step(OpState& op, Instant deadline) {
+  const Life life = life_.load();
+  if (life == Life::kOver) {
+    settle(op, over());
+    return Step::kSettled;
+  }
+  if (life != Life::kActive) return Step::kBlocked;
+  if (op.evicted) {
+    if (std::exchange(restored_pending_, false)) host_.state_restored();
+    settle(op, Error{Code::kEvicted, "this member was evicted and has rejoined; go on from the restored state"});
+    return Step::kSettled;
+  }
+  if (op.settled_plane) {  // decided by the trim of a view change: everything stands in the old epoch's memory
+    failpoints_.hit(Point::kBeforeCopyOut);
+    op.settled_plane->copy_out(op.exec);
+    recorder_.record(Event::kCommitted, op.exec.id, op.settled_view->epoch);
+    Outcome result = outcome(op, op.settled_view);
+    op.settled_plane.reset();
+    settle(op, std::move(result));
+    return Step::kSettled;
+  }
+  ingest(op);
+  if (counter_.frozen()) return Step::kBlocked;
+  if (auto failed = counter_.failure_of(op.exec.id, op.exec.desc.shape())) {
+    counter_.settle_failed(op.exec.id);
+    recorder_.record(Event::kFailed, op.exec.id, counter_.epoch());
+    std::string detail = std::string("op ") + std::to_string(op.exec.id) + " was failed by a decision: " + code_name(failed->code);
+    if (failed->code == Code::kMismatch)
+      detail += ": members " + to_string(failed->a) + " and " + to_string(failed->b) + " differ in count, type or operation";
+    settle(op, Error{failed->code, std::move(detail)});
+    report_cut();
+    return Step::kSettled;
+  }
+  context_.deadline = deadline;
+  if (!op.prepared)
+    if (auto stop = ready_to_start(op)) return *stop;
+  return attempt(op);
+}
+
+void Engine::ingest(const OpState& op) {
+  if (!op.numbered || counter_.high() >= op.exec.id) return;
+  RG_CHECK(counter_.submit(op.exec.desc.mark != 0) == op.exec.id);
+}
+
+// What must hold before an attempt is begun; else the reason to stop.
+std::optional<Engine::Step> Engine::ready_to_start(OpState& op) {
+  const Decision& decision = counter_.decision();
+  if (!counter_.can_prepare(op.exec.id) || op.asked) return Step::kBlocked;
+  if (last_was_mark_ && decision.view.members.size() < static_cast<std::size_t>(options_.min_members)) {
+    if (hold_since_ns_.load() == 0) hold_since_ns_.store(now().ns);
+    return Step::kBlocked;
+  }
+  if (op.exec.desc.kind == OpKind::kBroadcast) {
+    const auto root = decision.view.index_of(MemberId{op.exec.desc.root, 0});
+    if (!root) return ask_decision(op, Code::kViewChanged, {op.exec.desc.root, 0});
+    op.exec.root_index = *root;
+  }
+  if (op.exec.desc.shape() && op.exec.desc.seen_epoch != counter_.epoch())
+    return ask_decision(op, Code::kViewChanged, decision.view.members[counter_.self()].id);
+  if (last_was_mark_ && !std::exchange(op.step_begun, true)) failpoints_.hit_step(steps_.load() + 1);
+  return std::nullopt;
+}
+
+Engine::Step Engine::ask_decision(OpState& op, Code code, MemberId other) {
+  if (!std::exchange(op.asked, true))
+    host_.post(OpRefused{FailedOp{op.exec.id, code, counter_.decision().view.members[counter_.self()].id, other}});
+  return Step::kBlocked;
+}
+
+Engine::Step Engine::attempt(OpState& op) {
+  if (broken_asked_) return Step::kBlocked;
+  RunResult result(RunState::kPrepared);
+  if (!plane_) {
+    std::size_t bad_peer = counter_.self();
+    Result<std::shared_ptr<Plane>> plane = host_.open_plane(counter_.decision(), counter_.self(), bad_peer);
+    if (plane) {
+      plane_ = std::move(*plane);
+    } else {
+      result.state = RunState::kBroken;
+      result.other = bad_peer;
+      result.ban_shared = counter_.decision().plane == PlaneKind::kShared;
+      result.detail = plane.error().detail;
+    }
+  }
+  const OpId id = op.exec.id;
+  if (plane_ && !op.prepared) {
+    if (op.started_epoch != counter_.epoch()) {
+      op.started_epoch = counter_.epoch();
+      recorder_.record(++op.attempts == 1 ? Event::kStarted : Event::kRedone, id, counter_.epoch());
+    }
+    result = plane_->run(op.exec, context_);
+    if (result.state == RunState::kPrepared) {
+      broken_since_ = Instant{0};
+      counter_.prepare(id);
+      op.prepared = true;
+      if (!options_.no_commit) plane_->announce_prepared(id);
+      recorder_.record(Event::kPrepared, id, counter_.epoch());
+      failpoints_.hit(Point::kAfterPrepared);
+      if (detached_.load()) return Step::kStopped;
+    }
+  }
+  if (op.prepared && options_.no_commit)
+    for (std::size_t i = 0; i < counter_.decision().view.members.size(); ++i) counter_.observe(i, id);
+  else if (op.prepared)
+    result = plane_->await_commit(id, counter_, context_);
+  switch (result.state) {
+    case RunState::kStopped: return Step::kStopped;
+    case RunState::kMismatch:
+      return ask_decision(op, result.stale_epoch ? Code::kViewChanged : Code::kMismatch,
+                          counter_.decision().view.members[result.other].id);
+    case RunState::kBroken: return broken(result);
+    case RunState::kPrepared: break;
+  }
+  counter_.commit(id);
+  failpoints_.hit(Point::kBeforeCopyOut);
+  if (detached_.load()) return Step::kStopped;
+  plane_->copy_out(op.exec);
+  plane_->release(id);
+  recorder_.record(Event::kCommitted, id, counter_.epoch());
+  settle(op, outcome(op, view_));
+  report_cut();
+  failpoints_.hit(Point::kAfterCommit);
+  return Step::kSettled;
+}
+
+// This epoch cannot go on. A peer that is dying looks the same as one whose memory cannot be reached, so be patient first.
+Engine::Step Engine::broken(const RunResult& result) {
+  host_.check_peers();
+  if (broken_since_.ns == 0) broken_since_ = now();
+  if (result.ban_shared && now() - broken_since_ < kBrokenPatience) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return Step::kStopped;
+  }
+  const Decision& decision = counter_.decision();
+  if (result.accuse)
+    host_.post(PeerSuspected{decision.view.members[result.other].inc, SuspectKind::kLink});
+  else
+    host_.post(ChangeWanted{counter_.epoch(), result.ban_shared, "broken:" + to_string(decision.view.members[result.other].id)});
+  recorder_.record(Event::kSuspect, 0, counter_.epoch(), static_cast<std::uint16_t>(result.other));
+  broken_detail_ = result.detail;
+  broken_asked_ = true;
+  return Step::kBlocked;
+}
+
+Outcome Engine::outcome(const OpState& op, std::shared_ptr<const ViewInfo> view) const {
+  Outcome result;
+  result.op = op.exec.id;
+  result.epoch = view->epoch;
+  result.view = std::move(view);
+  result.attempts = op.attempts;
+  result.plan = op.exec.plan;
+  return result;
+}
+
+// Removes the op from the queue's front and publishes its result.
+void Engine::settle(OpState& op, Result<Outcome> result) {
+  op.result = std::move(result);
+  OpPtr keep;
+  {
+    std::lock_guard lock(mutex_);
+    RG_CHECK(!queue_.empty() && queue_.front().get() == &op);
+    keep = std::move(queue_.front());
+    queue_.pop_front();
+  }
+  if (op.numbered && !op.evicted) {
+    last_was_mark_ = op.exec.desc.mark != 0;
+    if (last_was_mark_) steps_.fetch_add(1, std::memory_order_relaxed);
+    committed_.store(counter_.committed(), std::memory_order_release);
+  }
+  hold_since_ns_.store(0, std::memory_order_relaxed);
+  settled_count_.fetch_add(1, std::memory_order_relaxed);
+  op.done.store(1, std::memory_order_seq_cst);
+  if (sleepers_.load(std::memory_order_seq_cst) != 0) changed();
+}
+
+void Engine::report_cut() {
+  const std::optional<OpId> cut = counter_.cut_reached();
+  if (!cut || cut_reported_ == counter_.epoch()) return;
+  cut_reported_ = counter_.epoch();
+  host_.post(CutReached{counter_.epoch(), *cut});
+}
+
+}  // namespace regroup

@@ -1,0 +1,30 @@
+// OpState: one collective from submit to outcome. Shared by the caller's Work and the engine's queue.
+// Written by the holder of the execution token; `done` publishes the result.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "regroup/types.h"
+#include "runtime/exec/plane.h"
+
+namespace regroup {
+
+struct OpState {
+  ExecOp exec;
+  bool numbered = false;     // has its op number; not while the member is out of the group
+  bool evicted = false;      // submitted in a life that is over: ends with kEvicted once the group is rejoined
+  bool prepared = false;     // in the current epoch
+  bool step_begun = false;   // the step failpoint was passed
+  bool asked = false;        // a decision was asked for in the current epoch
+  std::uint32_t attempts = 0;
+  Epoch started_epoch = 0;
+  std::shared_ptr<Plane> settled_plane;           // committed by a decision's trim: copy out of this
+  std::shared_ptr<const ViewInfo> settled_view;   // and these contributed
+  std::atomic<std::uint32_t> done{0};
+  Result<Outcome> result{Code::kTimeout, "not done"};
+};
+using OpPtr = std::shared_ptr<OpState>;
+
+}  // namespace regroup
