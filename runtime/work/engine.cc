@@ -177,7 +177,7 @@ bool Engine::drive(const OpState* target, Instant deadline) {
 void Engine::release_token() {
   for (;;) {
     token_.unlock();
-    if (stop_.load(std::memory_order_seq_cst) == 0 || !token_.try_lock()) break;
+    if (!orders_pending_.load(std::memory_order_seq_cst) || !token_.try_lock()) break;
     handle_orders();
   }
   if (pump_.load(std::memory_order_relaxed)) progress_wake_.notify_one();

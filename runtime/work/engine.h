@@ -143,7 +143,8 @@ class Engine {
   std::shared_ptr<const ViewInfo> view_;
   Error over_;
 
-  std::atomic<std::uint32_t> stop_{0};       // orders wait
+  std::atomic<std::uint32_t> stop_{0};       // give up the token soon: orders wait, or detached (for good)
+  std::atomic<bool> orders_pending_{false};
   std::atomic<std::uint32_t> sleepers_{0};
   std::atomic<std::uint32_t> drivers_{0};    // threads inside wait(), which drive
   std::atomic<std::uint64_t> version_{0};    // changes whenever a blocked thread should look again

@@ -10,6 +10,7 @@ void Engine::push(Order order) {
   {
     std::lock_guard lock(mutex_);
     orders_.push_back(std::move(order));
+    orders_pending_.store(true, std::memory_order_seq_cst);
   }
   stop_.store(1, std::memory_order_seq_cst);
   if (token_.try_lock()) {
@@ -28,6 +29,7 @@ void Engine::handle_orders() {
   {
     std::lock_guard lock(mutex_);
     orders.swap(orders_);
+    orders_pending_.store(false, std::memory_order_seq_cst);
     stop_.store(detached_.load() ? 1 : 0, std::memory_order_seq_cst);
   }
   if (orders.empty()) return;

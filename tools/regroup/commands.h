@@ -1,0 +1,13 @@
+// The sub-commands of `regroup`. Each add_* registers options and a callback that sets the exit status.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace regroup::tools {
+
+void add_coordinator(CLI::App& app, int& status);
+void add_status(CLI::App& app, int& status);
+
+}  // namespace regroup::tools

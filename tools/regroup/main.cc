@@ -1,0 +1,14 @@
+// regroup: the command. One file per sub-command; each adds itself to the parser and returns the exit status.
+#include <CLI/CLI.hpp>
+
+#include "tools/regroup/commands.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{"Regroup: fault-tolerant collectives. `regroup COMMAND --help` tells more."};
+  app.require_subcommand(1);
+  int status = 0;
+  regroup::tools::add_coordinator(app, status);
+  regroup::tools::add_status(app, status);
+  CLI11_PARSE(app, argc, argv);
+  return status;
+}
