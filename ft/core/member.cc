@@ -45,6 +45,7 @@ void Member::on(const MemberInput& input, MemberActions& out) {
             if (phase_ != Phase::kObserver || in.plan != fetch_plan_) return;
             level_ = in.ok ? std::optional(in.op) : std::nullopt;
             send(Level{in.plan, in.op, in.ok}, out);
+            if (!in.ok) send(Ready{}, out);  // still waiting: from another source, at another mark
           },
           [&](const PeerSuspected& in) {
             if (phase_ == Phase::kObserver || !decision_.view.contains(in.who)) return;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "ft/driver/coordinator_process.h"
+#include "ft/driver/net.h"
 #include "transport/wire/address.h"
 #include "transport/wire/frame.h"
 
@@ -53,9 +54,34 @@ std::string GroupImpl::config_text() const {
   return text;
 }
 
+// Where peers reach this member: the address named by the option, else the one that reaches the coordinator.
+Status GroupImpl::open_listeners(const std::string& coordinator) {
+  data_host_ = options_.interface;
+  if (data_host_.empty()) {
+    Result<net::HostPort> where = net::parse_host_port(coordinator);
+    if (!where) return where.error();
+    Result<std::string> local = net::local_address_towards(*where);
+    if (!local) return local.error();
+    data_host_ = *local;
+  }
+  state::StateServer::Config config;
+  config.group = options_.group;
+  config.secret = options_.secret;
+  config.host = data_host_;
+  config.state = options_.state;
+  config.stable_as_of = [this](OpId op) { return engine_.stable_as_of(op); };
+  config.steps = [this] { return engine_.snapshot().steps; };
+  Result<std::unique_ptr<state::StateServer>> server = state::StateServer::start(std::move(config));
+  if (!server) return server.error();
+  state_server_ = std::move(*server);
+  return {};
+}
+
 MemberConfig GroupImpl::member_config() {
   wire::MemberAddress address;
   if (domain_) address.segment_socket = domain_->socket_name();
+  address.data_host = data_host_;
+  address.state_port = state_server_->port();
   address.pid = ::getpid();
   MemberConfig config;
   config.group = options_.group;
@@ -82,6 +108,7 @@ Status GroupImpl::start() {
   control.group = options_.group;
   control.secret = options_.secret;
   if (Status s = find_coordinator(control); !s) return s;
+  if (Status s = open_listeners(control.coordinator); !s) return s;
   Result<std::unique_ptr<Control>> started = Control::start(control, member_config(), *this);
   if (!started) return started.error();
   control_owner_ = std::move(*started);
@@ -113,9 +140,11 @@ Status GroupImpl::leave(Instant deadline) {
 
 void GroupImpl::close(bool abrupt) {
   if (closed_.exchange(true)) return;
+  stop_fetch_.store(true);
   engine_.close(Code::kClosed, "the group was closed", abrupt);
   if (control_owner_) control_owner_->stop(abrupt && !left_.load());
   aux_.stop();
+  state_server_.reset();
 }
 
 OpDesc GroupImpl::describe(OpKind kind, std::size_t count, DataType type, const OpOptions& options) const {
@@ -180,7 +209,23 @@ void GroupImpl::install(const Decision& decision, std::size_t self) {
 }
 
 void GroupImpl::fetch(const Fetch& what) {
-  aux_.post([this, what] { post(LevelReached{what.plan, what.op, true}); });
+  aux_.post([this, what] {
+    const Instant begin = now();
+    Result<wire::MemberAddress> source = wire::decode_address(what.source.address);
+    Result<state::Served> got = Error{Code::kRefused, "malformed address"};
+    if (source)
+      got = state::fetch_state(source->data_host, source->state_port, options_.group, options_.secret, what.op,
+                               options_.state, begin + seconds(30), &stop_fetch_);
+    if (got) {
+      engine_.set_steps(got->steps);
+      restore_ns_.store((now() - begin).ns);
+      recorder_.record(Event::kRestored, what.op, 0, static_cast<std::uint16_t>(what.source.id.replica));
+    } else {
+      log::warn("restore_failed", "from=" + to_string(what.source.id) + " why=\"" + got.error().detail + "\"");
+    }
+    post(LevelReached{what.plan, what.op, got.ok()});
+    if (got.code() == Code::kConfig) engine_.close(Code::kConfig, got.error().detail, false);
+  });
 }
 
 void GroupImpl::coordinator_link(bool up) {

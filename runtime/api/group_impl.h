@@ -13,6 +13,7 @@
 #include "regroup/options.h"
 #include "runtime/exec/shm_plane.h"
 #include "runtime/obs/flight_recorder.h"
+#include "runtime/state/state_server.h"
 #include "runtime/work/engine.h"
 #include "transport/shm/domain.h"
 
@@ -60,6 +61,7 @@ class GroupImpl final : public DataSide, public EngineHost {
 
  private:
   Status find_coordinator(ControlOptions& control) const;
+  Status open_listeners(const std::string& coordinator);
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
 
@@ -70,6 +72,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   Engine engine_;
   std::unique_ptr<shm::Domain> domain_;
   ShmStaging staging_;
+  std::string data_host_;
+  std::unique_ptr<state::StateServer> state_server_;
   std::vector<void*> plain_buffers_;  // registered memory where there is no shared memory
   std::mutex buffers_mutex_;
   std::atomic<Epoch> seen_epoch_{0};
@@ -77,6 +81,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   std::atomic<Control*> control_{nullptr};
   std::unique_ptr<Control> control_owner_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> stop_fetch_{false};
   std::atomic<bool> left_{false};
   Worker aux_;  // state transfer, beginning again
 };
