@@ -129,6 +129,7 @@ void Control::Loop::stop(bool abrupt) {
   stop_.compare_exchange_strong(expected, abrupt ? Stop::kAbrupt : Stop::kPlain);
   if (wake_) wake();
   if (thread_.joinable()) thread_.join();
+  server_.close();  // as the kernel does for a dead process: who asks for the page now is refused
 }
 
 std::string Control::Loop::trouble() const {
@@ -227,8 +228,8 @@ void Control::Loop::run_action(const MemberAction& action) {
   } else if (const auto* freeze = std::get_if<FreezeData>(&action)) {
     data_.freeze(freeze->epoch);
   } else if (const auto* install = std::get_if<InstallData>(&action)) {
-    data_.install(install->decision, install->self);
     watch_view(install->decision);
+    data_.install(install->decision, install->self);
   } else if (const auto* cut = std::get_if<CutData>(&action)) {
     data_.cut(cut->epoch);
   } else if (const auto* fetch = std::get_if<FetchState>(&action)) {

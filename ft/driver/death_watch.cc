@@ -52,6 +52,8 @@ Result<Fd> receive_fd(int socket) {
   return Fd(fd);
 }
 
+constexpr int kMaxAttempts = 50;
+
 ucred peer_of(int socket) {
   ucred who{};
   socklen_t size = sizeof who;
@@ -139,8 +141,8 @@ void DeathWatch::receive(const Incarnation& inc) {
   poller_.remove(peer.socket.get());
   peer.socket.reset();
   auto page = fd.ok() ? SlotMap::map(fd->get(), false) : Result<SlotMap>(fd.error());
-  if (!page) {  // closed without an answer: dying, or not willing; pidfd and detector tell
-    peer.failed = true;
+  if (!page) {  // closed without an answer: dying, then the next attempt is refused; or not willing
+    peer.failed = ++peer.attempts >= kMaxAttempts;
     return;
   }
   peer.page = std::move(*page);

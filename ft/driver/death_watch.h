@@ -61,6 +61,7 @@ class DeathWatch {
     Fd socket;  // while the page is being fetched
     Fd pidfd;
     SlotMap page;
+    int attempts = 0;
     bool dead = false;
     bool failed = false;  // could not be mapped: its word is not watched
   };
