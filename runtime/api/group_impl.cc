@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "ft/driver/coordinator_process.h"
-#include "ft/driver/net.h"
 #include "transport/wire/address.h"
 #include "transport/wire/frame.h"
 
@@ -56,14 +55,15 @@ std::string GroupImpl::config_text() const {
 
 // Where peers reach this member: the address named by the option, else the one that reaches the coordinator.
 Status GroupImpl::open_listeners(const std::string& coordinator) {
-  data_host_ = options_.interface;
-  if (data_host_.empty()) {
-    Result<net::HostPort> where = net::parse_host_port(coordinator);
-    if (!where) return where.error();
-    Result<std::string> local = net::local_address_towards(*where);
-    if (!local) return local.error();
-    data_host_ = *local;
-  }
+  Result<std::string> host = tcp::data_address(coordinator, options_.interface);
+  if (!host) return host.error();
+  data_host_ = *host;
+  tcp::LinkOptions links;
+  links.self = {options_.group, options_.secret, {static_cast<std::uint32_t>(options_.rank), 0}, inc_};
+  links.host = data_host_;
+  Result<std::unique_ptr<tcp::LinkSet>> listening = tcp::LinkSet::listen(std::move(links));
+  if (!listening) return listening.error();
+  links_ = std::move(*listening);
   state::StateServer::Config config;
   config.group = options_.group;
   config.secret = options_.secret;
@@ -81,6 +81,7 @@ MemberConfig GroupImpl::member_config() {
   wire::MemberAddress address;
   if (domain_) address.segment_socket = domain_->socket_name();
   address.data_host = data_host_;
+  address.data_port = links_->endpoint().port;
   address.state_port = state_server_->port();
   address.pid = ::getpid();
   MemberConfig config;
@@ -269,7 +270,10 @@ Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, s
     if (!plane) return plane.error();
     return std::shared_ptr<Plane>(std::move(*plane));
   }
-  return Error{Code::kUnsupported, "no network plane"};
+  Result<std::unique_ptr<NetPlane>> plane =
+      NetPlane::open(*links_, net_staging_, decision.view, self, {options_.small_bytes, options_.staging_bytes});
+  if (!plane) return plane.error();
+  return std::shared_ptr<Plane>(std::move(*plane));
 }
 
 void GroupImpl::incarnation_over() {
@@ -277,6 +281,7 @@ void GroupImpl::incarnation_over() {
   aux_.post([this] {
     inc_ = random_incarnation();
     staging_.holds = 0;
+    links_->set_identity(inc_);
     if (domain_) domain_->set_owner(inc_);
     if (Control* control = control_.load()) control->restart(member_config());
     post(Parked{});

@@ -11,6 +11,7 @@
 #include "base/worker.h"
 #include "ft/driver/control.h"
 #include "regroup/options.h"
+#include "runtime/exec/net_plane.h"
 #include "runtime/exec/shm_plane.h"
 #include "runtime/obs/flight_recorder.h"
 #include "runtime/state/state_server.h"
@@ -69,11 +70,13 @@ class GroupImpl final : public DataSide, public EngineHost {
   Incarnation inc_;
   FlightRecorder recorder_;
   Failpoints failpoints_;
-  Engine engine_;
   std::unique_ptr<shm::Domain> domain_;
   ShmStaging staging_;
   std::string data_host_;
+  NetStaging net_staging_;
+  std::unique_ptr<tcp::LinkSet> links_;
   std::unique_ptr<state::StateServer> state_server_;
+  Engine engine_;  // after what its planes use
   std::vector<void*> plain_buffers_;  // registered memory where there is no shared memory
   std::mutex buffers_mutex_;
   std::atomic<Epoch> seen_epoch_{0};
