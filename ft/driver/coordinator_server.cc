@@ -28,14 +28,13 @@ bool anyone_lives_here(const Decision& decision) {
   });
 }
 
-// Autostart: a log whose members are all gone belongs to a job that is over; its history cannot be continued.
+// Autostart: a log whose members are all gone belongs to a job that is over; its history cannot be continued. One without
+// a view is kept: those who wait for the first one know its id.
 Result<ViewLog> adopt(const CoordinatorOptions& options) {
   if (::access(options.log_file.c_str(), F_OK) == 0) {
     auto log = ViewLog::open(options.log_file, options.group);
-    if (log.ok() && log->last() && anyone_lives_here(*log->last())) return log;
-    if (!log && log.code() != Code::kRefused) return log;
-    if (!log && log.error().detail.find("in use") != std::string::npos) return log;
-    if (::unlink(options.log_file.c_str()) != 0)  // while it is locked by us, if it could be read
+    if (!log || !log->last() || anyone_lives_here(*log->last())) return log;
+    if (::unlink(options.log_file.c_str()) != 0)  // while we hold its lock
       return net::system_error("cannot remove the view log " + options.log_file, errno);
   }
   return ViewLog::create(options.log_file, options.group);
