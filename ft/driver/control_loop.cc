@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kQueueBound = 4096;
 constexpr Duration kCheckEvery = Duration::from_us(200);
 constexpr Duration kStatusEvery = Duration::from_ms(1000);
-constexpr Duration kForeignPause = Duration::from_ms(1000);  // a coordinator that is not ours: no hurry to ask again
+constexpr Duration kForeignPause = Duration::from_ms(200);  // a coordinator that is not ours: well below suspicion, ours may follow it
 
 }  // namespace
 
