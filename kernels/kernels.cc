@@ -32,10 +32,11 @@ void reduce(DataType type, ReduceOp op, void* dst, std::span<const void* const> 
 }
 
 void copy(void* dst, const void* src, std::size_t bytes, Store store) {
+  if (bytes == 0) return;  // memcpy may not be given null pointers
   if (store == Store::kStream) {
     best().stream_copy(static_cast<std::uint8_t*>(dst), static_cast<const std::uint8_t*>(src), bytes);
     stream_fence();
-  } else if (bytes != 0) {  // memcpy may not be given null pointers
+  } else {
     std::memcpy(dst, src, bytes);
   }
 }

@@ -137,9 +137,11 @@ template <bool kStream, class F>
 HWY_INLINE std::size_t fold_any(const F& f, std::uint8_t* dst, const std::uint8_t* const* sources, std::size_t k,
                                 std::size_t begin, std::size_t end) {
   switch (k) {
+#if RG_FIXED_COUNTS
     case 2: return fold_many<2, kStream>(f, dst, sources, k, begin, end);
     case 3: return fold_many<3, kStream>(f, dst, sources, k, begin, end);
     case 4: return fold_many<4, kStream>(f, dst, sources, k, begin, end);
+#endif
     default: return fold_many<0, kStream>(f, dst, sources, k, begin, end);
   }
 }

@@ -16,6 +16,14 @@
 // Whether the target being compiled has vectors of ours; on the others the plain C++ table (plain.cc) runs.
 #define RG_HAVE_VECTORS (HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128)
 
+// Loops for a number of sources that is known when they are compiled, besides the general one. They quadruple the code,
+// and instrumented code takes minutes to compile, so sanitizer builds go without.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RG_FIXED_COUNTS 0
+#else
+#define RG_FIXED_COUNTS 1
+#endif
+
 // The function `fn` of namespace N_<target>, or null if that target was not compiled.
 #define RG_FUNCTION_OF(target, fn)              \
   ((target) == HWY_AVX3   ? HWY_CHOOSE_AVX3(fn) \

@@ -1,8 +1,8 @@
-// f16 and bf16.
+// bf16.
 #include "kernels/host/table.h"
 #include "kernels/host/targets.h"
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/host/reduce_half.cc"
+#define HWY_TARGET_INCLUDE "kernels/host/reduce_bf16.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -11,7 +11,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace regroup::kernels::HWY_NAMESPACE {
 #if RG_HAVE_VECTORS
-Row f16() { return make_row<F16>(); }
 Row bf16() { return make_row<BF16>(); }
 #endif
 }  // namespace regroup::kernels::HWY_NAMESPACE
@@ -19,10 +18,6 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace regroup::kernels::host {
-Row f16_row(std::int64_t target) {
-  const auto make = RG_FUNCTION_OF(target, f16);
-  return make();
-}
 Row bf16_row(std::int64_t target) {
   const auto make = RG_FUNCTION_OF(target, bf16);
   return make();
