@@ -19,7 +19,6 @@ namespace {
 constexpr std::size_t kQueueBound = 4096;
 constexpr Duration kCheckEvery = Duration::from_us(200);
 constexpr Duration kStatusEvery = Duration::from_ms(1000);
-constexpr Duration kForeignPause = Duration::from_ms(200);  // a coordinator that is not ours: well below suspicion, ours may follow it
 
 }  // namespace
 
@@ -150,13 +149,10 @@ Status Control::Loop::begin(MemberConfig config) {
   if (!page) return page.error();
   page_.emplace(std::move(*page));
   if (Status s = server_.open(inc, page_->read_only_fd()); !s) return s;
-  begin_life(page_->slot(), inc);
+  RG_CHECK(begin_life(page_->slot(), inc));  // a page of its own for every incarnation
   if (table_ && config.self.id.replica < table_->count()) {
     DeathSlot& slot = table_->slot(config.self.id.replica);
-    if (!read_slot(slot).alive) {  // several members of one id in this process: the first has it
-      begin_life(slot, inc);
-      table_slot_ = &slot;
-    }
+    if (begin_life(slot, inc)) table_slot_ = &slot;  // several members of one id in this process: the first has it
   }
   alive_ = true;
   if (auto address = wire::decode_address(config.self.address); address.ok() && config.self.locality != 0) {
@@ -235,8 +231,10 @@ void Control::Loop::run_action(const MemberAction& action) {
   } else if (const auto* fetch = std::get_if<FetchState>(&action)) {
     data_.fetch(fetch->what);
   } else if (const auto* drop = std::get_if<DropCoordinator>(&action)) {
-    log::warn("coordinator_not_ours", "at=" + options_.coordinator + " why=\"" + drop->why + "\"");
-    link_.drop("coordinator at " + options_.coordinator + ": " + drop->why, kForeignPause);
+    const std::string why = "coordinator at " + options_.coordinator + ": " + drop->why;
+    if (std::exchange(foreign_, why) != why) log::warn("coordinator_not_ours", why);
+    // Not longer: when ours is back, it gives its members one suspicion time to return.
+    link_.drop(why, options_.reconnect_max);
   } else if (const auto* ended = std::get_if<Ended>(&action)) {
     log::info("ended", std::string("code=") + code_name(ended->code) + " why=\"" + ended->detail + "\"");
     watch_->watch({});

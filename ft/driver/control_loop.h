@@ -68,6 +68,7 @@ class Control::Loop {
   std::optional<DeathWatch> watch_;
   std::deque<MemberInput> pending_;  // made on this thread (deaths), fed when nobody is inside the core
   Instant next_beat_{0}, next_status_{0}, next_start_{0};
+  std::string foreign_;  // the last coordinator that was not ours, logged once
   std::optional<Status> begun_;
 
   mutable std::mutex mutex_;

@@ -10,7 +10,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <string>
 
 #include "base/check.h"
@@ -24,6 +23,15 @@ static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0);
 
 std::uint32_t word_of(const DeathSlot& slot) {
   return __atomic_load_n(reinterpret_cast<const std::uint32_t*>(&slot.mutex), __ATOMIC_ACQUIRE);
+}
+
+void init_slot(DeathSlot& slot) {
+  pthread_mutexattr_t attr;
+  RG_CHECK(::pthread_mutexattr_init(&attr) == 0);
+  RG_CHECK(::pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) == 0);
+  RG_CHECK(::pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0);
+  RG_CHECK(::pthread_mutex_init(&slot.mutex, &attr) == 0);
+  ::pthread_mutexattr_destroy(&attr);
 }
 
 Result<Fd> make_memfd(const char* name, std::size_t slots) {
@@ -52,17 +60,15 @@ bool is_alive(const DeathSlot& slot, const Incarnation& inc) {
   return r.alive && r.inc == inc;
 }
 
-void begin_life(DeathSlot& slot, const Incarnation& inc) {
-  pthread_mutexattr_t attr;
-  RG_CHECK(::pthread_mutexattr_init(&attr) == 0);
-  RG_CHECK(::pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED) == 0);
-  RG_CHECK(::pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST) == 0);
-  RG_CHECK(::pthread_mutex_init(&slot.mutex, &attr) == 0);
-  ::pthread_mutexattr_destroy(&attr);
+bool begin_life(DeathSlot& slot, const Incarnation& inc) {
+  const int locked = ::pthread_mutex_trylock(&slot.mutex);
+  if (locked == EBUSY) return false;
+  RG_CHECK(locked == 0 || locked == EOWNERDEAD);
+  if (locked == EOWNERDEAD) RG_CHECK(::pthread_mutex_consistent(&slot.mutex) == 0);  // a life before this one
   slot.pid.store(static_cast<std::int32_t>(::getpid()), std::memory_order_relaxed);
-  RG_CHECK(::pthread_mutex_lock(&slot.mutex) == 0);
   slot.inc_hi.store(inc.hi, std::memory_order_release);
   slot.inc_lo.store(inc.lo, std::memory_order_release);
+  return true;
 }
 
 void end_life(DeathSlot& slot) { RG_CHECK(::pthread_mutex_unlock(&slot.mutex) == 0); }
@@ -95,6 +101,7 @@ Result<DeathPage> DeathPage::create() {
   if (!map) return map.error();
   DeathPage page;
   page.map_ = std::move(*map);
+  init_slot(page.slot());
   page.read_only_.reset(::open(("/proc/self/fd/" + std::to_string(fd->get())).c_str(), O_RDONLY | O_CLOEXEC));
   if (!page.read_only_) return net::system_error("cannot open the page of death words for reading", errno);
   return page;
@@ -108,6 +115,7 @@ Result<DeathTable> DeathTable::create(std::size_t n) {
   DeathTable table;
   table.map_ = std::move(*map);
   table.fd_ = std::move(*fd);
+  for (std::size_t i = 0; i < n; ++i) init_slot(table.slot(i));
   return table;
 }
 
@@ -125,6 +133,11 @@ Result<DeathTable> DeathTable::inherited() {
   return table;
 }
 
-void DeathTable::reset(std::size_t rank) { new (&map_.slot(rank)) DeathSlot{}; }
+void DeathTable::reset(std::size_t rank) {
+  DeathSlot& s = map_.slot(rank);
+  s.inc_hi.store(0, std::memory_order_release);
+  s.inc_lo.store(0, std::memory_order_release);
+  s.pid.store(0, std::memory_order_relaxed);
+}
 
 }  // namespace regroup

@@ -39,8 +39,8 @@ struct DeathReading {
 // Alive and still this incarnation's.
 [[nodiscard]] bool is_alive(const DeathSlot& slot, const Incarnation& inc);
 
-// The calling thread's life becomes that of `inc`.
-void begin_life(DeathSlot& slot, const Incarnation& inc);
+// The calling thread's life becomes that of `inc`. False: somebody else lives in this slot.
+[[nodiscard]] bool begin_life(DeathSlot& slot, const Incarnation& inc);
 void end_life(DeathSlot& slot);  // by the thread that began it
 
 // One mapping of a memfd of slots; read-only or writable.
@@ -89,7 +89,7 @@ class DeathTable {
   [[nodiscard]] std::size_t count() const { return map_.count(); }
   [[nodiscard]] DeathSlot& slot(std::size_t rank) { return map_.slot(rank); }
   [[nodiscard]] DeathReading read(std::size_t rank) const { return read_slot(map_.slot(rank)); }
-  // Before the rank is started again: its last owner is known to be dead.
+  // Before the rank is started again, when its last owner is dead: nobody has begun here.
   void reset(std::size_t rank);
 
  private:

@@ -21,12 +21,12 @@ namespace {
 // A process that lives the life of `inc` until it is killed: page, words, socket.
 class Victim {
  public:
-  explicit Victim(const Incarnation& inc, DeathSlot* table_slot = nullptr) {
+  explicit Victim(const Incarnation& inc, bool in_table = false) {
     int ready[2];
     REQUIRE(::pipe(ready) == 0);
     pid_ = ::fork();
     REQUIRE(pid_ >= 0);
-    if (pid_ == 0) live(inc, table_slot, ready[1]);
+    if (pid_ == 0) live(inc, in_table, ready[1]);
     ::close(ready[1]);
     char byte = 0;
     const bool lives = ::read(ready[0], &byte, 1) == 1;
@@ -43,13 +43,15 @@ class Victim {
   void signal(int sig) const { ::kill(pid_, sig); }
 
  private:
-  [[noreturn]] static void live(const Incarnation& inc, DeathSlot* table_slot, int ready) {
+  [[noreturn]] static void live(const Incarnation& inc, bool in_table, int ready) {
+    auto table = DeathTable::inherited();  // its own mapping: that of the parent is not there after a fork
+    DeathSlot* table_slot = in_table && table.ok() ? &table->slot(0) : nullptr;
+    if (in_table && table_slot == nullptr) ::_exit(1);
     auto page = DeathPage::create();
     Poller poller;
     DeathServer server(poller);
     if (!page || !poller.open() || !server.open(inc, page->read_only_fd())) ::_exit(1);
-    begin_life(page->slot(), inc);
-    if (table_slot != nullptr) begin_life(*table_slot, inc);
+    if (!begin_life(page->slot(), inc) || (table_slot != nullptr && !begin_life(*table_slot, inc))) ::_exit(1);
     if (::write(ready, "x", 1) != 1) ::_exit(1);
     while (::getppid() != 1) poller.wait(100);
     ::_exit(0);
@@ -81,13 +83,16 @@ TEST_CASE("a thread that ends without unlocking leaves its word marked, one that
   for (const bool abrupt : {true, false}) {
     const Incarnation inc = abrupt ? first : second;
     std::atomic<int> state{0};
+    bool began = false;
     std::thread thread([&] {
-      begin_life(page->slot(), inc);
+      began = begin_life(page->slot(), inc);
       state.store(1), state.notify_all();
       state.wait(1);
       if (!abrupt) end_life(page->slot());
     });
     state.wait(0);
+    REQUIRE(began);
+    CHECK(!begin_life(page->slot(), random_incarnation()));  // taken
     CHECK(is_alive(page->slot(), inc));
     CHECK(!is_alive(page->slot(), abrupt ? second : first));
     state.store(2), state.notify_all();
@@ -186,12 +191,14 @@ TEST_CASE("the launcher's table shows who began, who died and who came back") {
   for (int life = 0; life < 2; ++life) {
     const Incarnation inc = random_incarnation();
     std::atomic<int> state{0};
+    bool began = false;
     std::thread thread([&] {
-      begin_life(same->slot(1), inc);
+      began = begin_life(same->slot(1), inc);
       state.store(1), state.notify_all();
       state.wait(1);
     });
     state.wait(0);
+    REQUIRE(began);
     CHECK((table->read(1).alive && table->read(1).inc == inc));
     CHECK(table->read(1).pid == ::getpid());
     CHECK(!table->read(0).alive);
@@ -201,6 +208,21 @@ TEST_CASE("the launcher's table shows who began, who died and who came back") {
     table->reset(1);
     CHECK(table->read(1).inc.is_null());
   }
+}
+
+TEST_CASE("the launcher sees in its table that a process died before it is reaped") {
+  auto table = DeathTable::create(1);
+  REQUIRE(table.ok());
+  ::setenv(DeathTable::kVariable, std::to_string(table->fd()).c_str(), 1);
+  for (int life = 0; life < 2; ++life) {
+    const Incarnation inc = random_incarnation();
+    Victim victim(inc, true);
+    CHECK((table->read(0).alive && table->read(0).inc == inc));
+    victim.kill();
+    CHECK((!table->read(0).alive && table->read(0).inc == inc));
+    table->reset(0);
+  }
+  ::unsetenv(DeathTable::kVariable);
 }
 
 TEST_CASE("a table variable that is no table is an error that names it") {
