@@ -270,8 +270,12 @@ RunResult ShmPlane::take_slot(ExecOp& op, ExecContext& context) {
   Result<shm::OwnedPtr> made = domain_.take_scratch(bytes);
   if (!made) return broken(self_, made.error().detail, false);
   slots_.push_back({std::move(*made), 0});
-  spare_bytes_ = std::max(spare_bytes_, bytes);
-  spare_count_ = slots_.size();
+  // Spares are for the next epoch, which most often has one member less, so larger shards.
+  const std::size_t heirs = std::max<std::size_t>(peers_.size() - 1, 1);
+  const std::size_t shard = op.desc.kind == OpKind::kAllReduce ? op.desc.bytes() / heirs + 64 * 64 : bytes;
+  spare_bytes_ = std::max(spare_bytes_, std::max(shard, bytes));
+  spare_count_ = std::max<std::size_t>(slots_.size(), 2);
+  spares_due_ = true;
   return taken(slots_.back());
 }
 
@@ -400,7 +404,7 @@ void ShmPlane::copy_out(ExecOp& op) {
 void ShmPlane::release(OpId op) {
   if (active_small_) return;  // nothing that peers read after the commit
   raise(domain_.words().words.released, op);
-  if (++ops_run_ < 4 || ops_run_ % 64 == 0) look_at_spares();
+  look_at_spares();
 }
 
 void ShmPlane::withdraw() {
@@ -409,8 +413,7 @@ void ShmPlane::withdraw() {
 
 // Makes spares for the next epoch when this one has shown what it needs, and maps the peers' ahead.
 void ShmPlane::look_at_spares() {
-  if (spare_bytes_ == 0) return;
-  domain_.keep_spares(spare_count_, spare_bytes_);
+  if (std::exchange(spares_due_, false)) domain_.keep_spares(spare_count_, spare_bytes_);
   for (PeerState& peer : peers_) {
     if (!peer.memory) continue;
     const shm::SpareLine& line = peer.page->spares;

@@ -79,7 +79,7 @@ class ShmPlane final : public Plane {
   std::vector<PeerState> peers_;  // by index in the view
   shm::Waiter waiter_;
   std::vector<Slot> slots_;
-  std::size_t ops_run_ = 0;
+  bool spares_due_ = false;
   std::size_t spare_bytes_ = 0, spare_count_ = 0;
   // The op at hand (ops are run one after the other).
   OpId active_ = 0;
