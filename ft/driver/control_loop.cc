@@ -91,7 +91,10 @@ void Control::Loop::run() {
       drain();
     }
   }
-  if (stop_.load(std::memory_order_acquire) == Stop::kAbrupt) return;  // the death word stays locked: dead
+  if (stop_.load(std::memory_order_acquire) == Stop::kAbrupt) {  // the death word stays locked: dead
+    link_.drop("this member was detached", Duration{});           // as the kernel does for a dead process
+    return;
+  }
   link_.flush(Duration::from_ms(200));
   end_incarnation();
 }

@@ -20,10 +20,13 @@ Duration seconds(double s) { return Duration::from_ns(static_cast<std::int64_t>(
 }  // namespace
 
 GroupImpl::GroupImpl(Options options)
-    : options_(std::move(options)), inc_(random_incarnation()), engine_(options_, *this, recorder_, failpoints_) {}
+    : options_(std::move(options)), inc_(random_incarnation()), engine_(options_, *this, recorder_, failpoints_) {
+  failpoints_.set_hook([this](Point point) { die_at(point); });
+}
 
 GroupImpl::~GroupImpl() {
   close(true);
+  if (closer_.joinable()) closer_.join();
   for (void* memory : plain_buffers_) std::free(memory);
 }
 
@@ -140,12 +143,21 @@ Status GroupImpl::leave(Instant deadline) {
 }
 
 void GroupImpl::close(bool abrupt) {
+  std::lock_guard lock(close_mutex_);  // who comes second returns when it is done
   if (closed_.exchange(true)) return;
   stop_fetch_.store(true);
   engine_.close(Code::kClosed, "the group was closed", abrupt);
   if (control_owner_) control_owner_->stop(abrupt && !left_.load());
   aux_.stop();
   state_server_.reset();
+}
+
+// Failpoint action `call`: this member dies here, the process lives (members as threads). Wedged and installed may be
+// passed on the control thread, which close() joins.
+void GroupImpl::die_at(Point point) {
+  if (point != Point::kWedged && point != Point::kInstalled) return close(true);
+  engine_.close(Code::kClosed, "the group was closed", true);  // from here on nothing of ours is raised
+  closer_ = std::thread([this] { close(true); });
 }
 
 OpDesc GroupImpl::describe(OpKind kind, std::size_t count, DataType type, const OpOptions& options) const {

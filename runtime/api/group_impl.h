@@ -4,7 +4,9 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/failpoint.h"
@@ -61,6 +63,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   void state_restored() override;
 
  private:
+  void die_at(Point point);
   Status find_coordinator(ControlOptions& control) const;
   Status open_listeners(const std::string& coordinator);
   MemberConfig member_config();
@@ -76,6 +79,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   NetStaging net_staging_;
   std::unique_ptr<tcp::LinkSet> links_;
   std::unique_ptr<state::StateServer> state_server_;
+  std::mutex close_mutex_;  // before engine_: its threads may still pass here when the rest is gone
+  std::atomic<bool> closed_{false};
   Engine engine_;  // after what its planes use
   std::vector<void*> plain_buffers_;  // registered memory where there is no shared memory
   std::mutex buffers_mutex_;
@@ -83,9 +88,9 @@ class GroupImpl final : public DataSide, public EngineHost {
   std::atomic<std::int64_t> restore_ns_{0};
   std::atomic<Control*> control_{nullptr};
   std::unique_ptr<Control> control_owner_;
-  std::atomic<bool> closed_{false};
   std::atomic<bool> stop_fetch_{false};
   std::atomic<bool> left_{false};
+  std::thread closer_;  // see die_at
   Worker aux_;  // state transfer, beginning again
 };
 

@@ -32,7 +32,7 @@ struct REGROUP_API Options {
   double unavailable_timeout_s = 30; // no coordinator, or too few members, for this long: kUnavailable
   bool auto_rejoin = true;           // an evicted member rejoins by itself inside its next wait
   bool no_commit = false;            // (=) benchmarks only: skip the commit rule, give up G1. Never for real work
-  std::string failpoints;            // tests and chaos: "after_first_chunk#2=kill,after_prepared#1=stop"
+  std::string failpoints;            // tests and chaos: "after_first_chunk#2=kill,after_prepared#1=stop"; call: detach()
   std::string trace_file;            // flight recorder dump: path prefix; SIGUSR1 or an expired bound writes it
 
   std::vector<StateBuffer> state;    // registered state, by name
