@@ -1,5 +1,7 @@
 // The coordinator as a process that members start themselves.
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -164,6 +166,28 @@ TEST_CASE("an address that another program holds costs the member no hang, and i
   w.control_options.coordinator_silence = Duration::from_ms(200);
   TestMember& m = w.add(0);
   CHECK(eventually([&] { return has(m.control->trouble(), "does not answer"); }));
+}
+
+TEST_CASE("a coordinator whose log cannot be written tells nobody of the view, and ends") {
+  World w;
+  w.control_options.coordinator = free_address();
+  auto program = find_regroup_program();
+  REQUIRE(program.ok());
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const rlimit bound{512, 512};  // the header fits, the first record does not
+    (void)::setrlimit(RLIMIT_FSIZE, &bound);
+    ::execl(program->c_str(), "regroup", "coordinator", "--listen", w.control_options.coordinator.c_str(), "--log",
+            w.coordinator_options.log_file.c_str(), "--group", w.control_options.group.c_str(), "--create", nullptr);
+    ::_exit(127);
+  }
+  for (std::uint32_t i = 0; i < 3; ++i) w.add(i).control->post(Parked{});
+  int status = 0;
+  const bool ended = eventually([&] { return ::waitpid(child, &status, WNOHANG) == child; });
+  if (!ended) ::kill(child, SIGKILL), ::waitpid(child, &status, 0);
+  CHECK((ended && WIFEXITED(status) && WEXITSTATUS(status) == 1));
+  for (std::size_t i = 0; i < 3; ++i) CHECK(w[i].data.state().installs.empty());
 }
 
 TEST_CASE("groups and ports have logs of their own, the same for every member") {

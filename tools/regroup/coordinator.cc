@@ -20,7 +20,7 @@ struct Arguments {
   CoordinatorOptions server;
   std::string secret_file;
   bool create = false, adopt = false, detach = false;
-  int suspicion_ms = 1000, idle_exit_s = 0;
+  int suspicion_ms = 1000, wedge_deadline_ms = 1000, idle_exit_s = 0;
 };
 
 CoordinatorServer* running = nullptr;  // for the signal handler of this process
@@ -49,16 +49,17 @@ int run(Arguments& a) {
                  : a.adopt ? CoordinatorOptions::Log::kAdopt
                            : CoordinatorOptions::Log::kOpen;
   a.server.suspicion = Duration::from_ms(a.suspicion_ms);
+  a.server.wedge_deadline = Duration::from_ms(a.wedge_deadline_ms);
   a.server.idle_exit = Duration::from_s(a.idle_exit_s);
   a.server.remove_log_at_end = a.adopt;
   Result<std::unique_ptr<CoordinatorServer>> server = CoordinatorServer::open(a.server);
   if (!server) return fail(server.error());
+  running = server->get();
+  for (int sig : {SIGINT, SIGTERM}) std::signal(sig, [](int) { running->stop(); });
+  for (int sig : {SIGPIPE, SIGXFSZ}) std::signal(sig, SIG_IGN);  // a failed write says so itself
   std::printf("coordinator %s\n", (*server)->address().c_str());
   std::fflush(stdout);
   if (a.detach) detach();
-  running = server->get();
-  for (int sig : {SIGINT, SIGTERM}) std::signal(sig, [](int) { running->stop(); });
-  std::signal(SIGPIPE, SIG_IGN);
   if (Status s = (*server)->run(); !s) return fail(s.error());
   return 0;
 }
@@ -72,10 +73,17 @@ void add_coordinator(CLI::App& app, int& status) {
   c->add_option("--log", a->server.log_file, "the view log")->required();
   c->add_option("--group", a->server.group, "name of the group")->capture_default_str();
   c->add_option("--secret-file", a->secret_file, "first line: the group's secret (else REGROUP_SECRET)");
-  c->add_option("--suspicion-ms", a->suspicion_ms, "silence after which a member is suspected")->capture_default_str();
-  c->add_option("--idle-exit", a->idle_exit_s, "end when nobody was connected for this many seconds; 0: never");
-  c->add_flag("--create", a->create, "make a new log; refuses an existing one");
-  c->add_flag("--adopt", a->adopt, "continue the log while a member of its last view lives on this host, else make a new one");
+  c->add_option("--suspicion-ms", a->suspicion_ms, "silence after which a member is suspected")
+      ->check(CLI::Range(200, 600000))
+      ->capture_default_str();
+  c->add_option("--wedge-deadline-ms", a->wedge_deadline_ms, "who has not answered a view change by then is dropped")
+      ->check(CLI::Range(10, 600000))
+      ->capture_default_str();
+  c->add_option("--idle-exit", a->idle_exit_s, "end when nobody was connected for this many seconds; 0: never")
+      ->check(CLI::Range(0, 1000000));
+  CLI::Option* create = c->add_flag("--create", a->create, "make a new log; refuses an existing one");
+  c->add_flag("--adopt", a->adopt, "continue the log while a member of its last view lives on this host, else make a new one")
+      ->excludes(create);
   c->add_flag("--detach", a->detach, "go on in the background once it listens");
   c->add_flag("--exit-when-left", a->server.exit_when_left, "end when every member has left");
   c->callback([a, &status] { status = run(*a); });
