@@ -103,6 +103,9 @@ Status GroupImpl::start() {
   const Instant until = now() + seconds(options_.join_timeout_s);
   if (Status s = options_.validate(); !s) return s;
   if (Status s = failpoints_.arm(options_.failpoints); !s) return s;
+  recorder_.set_label("group=" + options_.group + " rank=" + std::to_string(options_.rank));
+  if (!options_.trace_file.empty())
+    if (Status s = recorder_.trace_to(trace_path(options_.trace_file, options_.rank)); !s) return s;
   if (options_.transport != "tcp") {
     Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, options_.window, options_.small_bytes);
     if (!domain && (options_.transport == "shm" || domain.code() == Code::kNoMemory)) return domain.error();
@@ -171,6 +174,10 @@ OpDesc GroupImpl::describe(OpKind kind, std::size_t count, DataType type, const 
 }
 
 Result<Outcome> GroupImpl::seen(Result<Outcome> result) {
+  if (result.code() == Code::kTimeout || result.code() == Code::kUnavailable) {  // a bound expired: keep what led to it
+    recorder_.record(Event::kTimeout, engine_.snapshot().committed, engine_.snapshot().epoch);
+    recorder_.request_dump();
+  }
   if (!result) return result;
   Epoch before = seen_epoch_.load(std::memory_order_relaxed);
   while (before < result->epoch && !seen_epoch_.compare_exchange_weak(before, result->epoch)) {
