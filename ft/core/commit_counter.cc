@@ -29,8 +29,10 @@ OpId CommitCounter::submit(bool mark) {
 }
 
 std::optional<FailedOp> CommitCounter::failure_of(OpId k, bool shape) const {
-  if (const FailedOp* failed = decision_.failure_of(k)) return *failed;
-  if (shape && k > decision_.trim && k <= decision_.high) return FailedOp{k, Code::kViewChanged, {}, {}};
+  const FailedOp* failed = decision_.failure_of(k);
+  const bool shape_failed = shape && k > decision_.trim && k <= decision_.high;
+  if (failed && !(shape_failed && failed->redone)) return *failed;  // the decision that came first has named the code
+  if (shape_failed) return FailedOp{k, Code::kViewChanged, {}, {}};
   return std::nullopt;
 }
 

@@ -115,6 +115,7 @@ void Coordinator::on_message(const Incarnation& from, const Ready&, Instant, Out
   if (is_member(from)) return;
   peers_[from].ready = true;
   backoff_.erase(from);
+  if (auto it = joiners_.find(from); it != joiners_.end() && it->second == false) joiners_.erase(it);  // for the next change
 }
 
 void Coordinator::on_message(const Incarnation& from, const Wedged& m, Instant, Out&) {
@@ -143,7 +144,9 @@ void Coordinator::on_message(const Incarnation& from, const Suspect& m, Instant 
 
 void Coordinator::on_message(const Incarnation&, const FailOp& m, Instant, Out&) {
   if (!last_ || m.epoch != last_->view.epoch || m.what.op <= last_->trim || last_->failure_of(m.what.op)) return;
-  fail_requests_.emplace(m.what.op, m.what);
+  FailedOp what = m.what;
+  what.redone = what.op <= last_->high;
+  fail_requests_.emplace(what.op, what);
 }
 
 void Coordinator::on_message(const Incarnation&, const AskChange& m, Instant, Out&) {

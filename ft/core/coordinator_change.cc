@@ -148,7 +148,7 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
   d.planned = planned;
   d.joined = join;
   d.trim = last_ ? last_->trim : 0;
-  d.high = last_ ? last_->high : 0;
+  d.high = last_ && !stay.empty() ? last_->high : d.trim;  // who founds anew has submitted nothing
   if (!stay.empty()) d.trim = reports_.at(stay.front()).prepared;
   for (const Incarnation& inc : stay) {
     const Report& report = reports_.at(inc);
@@ -161,7 +161,7 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
     why_.insert("join:" + to_string(info_of(inc).id));
   }
   std::sort(d.view.members.begin(), d.view.members.end(), [](auto& a, auto& b) { return a.id < b.id; });
-  if (last_)
+  if (last_ && !stay.empty())
     for (const FailedOp& f : last_->failed) fail_requests_.insert_or_assign(f.op, f);
   for (const auto& [op, f] : fail_requests_)
     if (op > d.trim) d.failed.push_back(f);

@@ -50,6 +50,7 @@ struct FailedOp {
   OpId op = 0;
   Code code = Code::kCancelled;
   MemberId a, b;
+  bool redone = false;  // set by the coordinator: an earlier decision redid it, so where it is a shape op that one failed it
   bool operator==(const FailedOp&) const = default;
 };
 

@@ -25,6 +25,7 @@ void put(Writer& w, const FailedOp& v) {
   put(w, v.code);
   put(w, v.a);
   put(w, v.b);
+  put(w, v.redone);
 }
 template <class T>
 void put(Writer& w, const std::vector<T>& list) {
@@ -100,6 +101,7 @@ void get(Reader& r, FailedOp& v) {
   get(r, v.code);
   get(r, v.a);
   get(r, v.b);
+  get(r, v.redone);
 }
 // Grows with what is really there: a count alone allocates nothing.
 template <class T>

@@ -177,6 +177,24 @@ TEST_CASE("commit counter: shape ops that anyone had submitted fail at everyone,
   CHECK_FALSE(t.c.failure_of(2, false));
 }
 
+TEST_CASE("commit counter: an op that a decision failed and a later one fails again ends the same way at everyone") {
+  // Found by the explorer: one member settles shape op 1 after decision 2, another only after decision 3, which a cancel
+  // had asked for.
+  Of3 t;
+  t.submit(1);
+  t.c.freeze();
+  Decision d = view_of(3, 3, 0);
+  d.high = 1;
+  d.failed = {{1, Code::kCancelled, {}, {}, true}};
+  t.c.install(d, 0);
+  CHECK(t.c.failure_of(1, true)->code == Code::kViewChanged);
+  CHECK(t.c.failure_of(1, false)->code == Code::kCancelled);
+  d.view.epoch = 4;
+  d.failed[0].redone = false;  // the cancel came first
+  t.c.install(d, 0);
+  CHECK(t.c.failure_of(1, true)->code == Code::kCancelled);
+}
+
 TEST_CASE("commit counter: a cut falls on the first mark at or behind prepared, and nothing behind it is prepared") {
   Of3 t;
   t.run_to(1);

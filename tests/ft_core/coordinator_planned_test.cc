@@ -188,13 +188,14 @@ TEST_CASE("all leave: the group ends with an empty view, and a new world may be 
   s.form();
   for (const Incarnation& m : kAll) s.say(m, Leave{});
   s.say(k1, CutDone{1, s.got<Notice>(k1)->plan, 4});
-  s.all_report(kAll, 4);
+  s.report(k1, 4, 4, 6), s.report(k2, 4, 4, 4), s.report(k3, 4, 4, 4);
   s.write_log();
   CHECK(s.members().empty());
   for (std::uint32_t m = 1; m <= 3; ++m) s.observer(inc(m, 2));
   s.write_log();
   CHECK(s.epoch() == 3);
   CHECK(s.decision().trim == 4);
+  CHECK(s.decision().high == 4);  // nothing of the old world fails an op of the new one
   CHECK(s.decision().joined.size() == 3);
 }
 
@@ -238,6 +239,18 @@ TEST_CASE("two joiners are promoted by one change; the one that fails holds up n
   s.level(k5, false);
   s.write_log();
   CHECK(s.members() == Incs{k1, k2, k3, k4});
+}
+
+TEST_CASE("a joiner that failed and is ready again while another still levels is promoted by the next change") {
+  Joining s;
+  s.observer(k5);
+  s.levelling();
+  s.level(k5, false);
+  s.say(k5, Ready{});
+  s.level(k4);
+  s.write_log();
+  CHECK(s.members() == Incs{k1, k2, k3, k4});
+  CHECK(s.phase() == Phase::kCutting);
 }
 
 }  // namespace

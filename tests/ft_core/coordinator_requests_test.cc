@@ -92,6 +92,21 @@ TEST_CASE("fail: a failed op is carried from decision to decision until trim pas
   CHECK(s.decision().failed.empty());
 }
 
+TEST_CASE("fail: the decision says whether an earlier one had redone the op") {
+  Script s;
+  s.form();
+  s.dead(k3, k1);
+  s.report(k1, 2, 2, 3), s.report(k2, 2, 2, 2);
+  s.write_log();
+  s.say(k1, FailOp{2, FailedOp{3, Code::kCancelled, {}, {}}});
+  s.say(k1, FailOp{2, FailedOp{4, Code::kCancelled, {}, {}}});
+  s.all_report({k1, k2}, 2);
+  s.write_log();
+  REQUIRE(s.decision().failed.size() == 2);
+  CHECK(s.decision().failed[0].redone);
+  CHECK_FALSE(s.decision().failed[1].redone);
+}
+
 TEST_CASE("fail: asked for again in the same epoch, or in an old one, it is decided once") {
   Script s;
   s.form();
