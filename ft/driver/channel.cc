@@ -29,10 +29,14 @@ Status Channel::send(ControlFrame type, std::span<const std::byte> payload) {
 Status Channel::flush() {
   while (sent_ < out_.size()) {
     const ssize_t n = ::send(fd_.get(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
-    if (n > 0) sent_ += static_cast<std::size_t>(n);
-    else if (errno == EAGAIN || errno == EWOULDBLOCK) break;
-    else if (errno == EPIPE || errno == ECONNRESET) return {Code::kClosed, "the peer closed the connection"};
-    else if (errno != EINTR) return net::system_error("cannot send", errno);
+    if (n > 0)
+      sent_ += static_cast<std::size_t>(n);
+    else if (errno == EAGAIN || errno == EWOULDBLOCK)
+      break;
+    else if (errno == EPIPE || errno == ECONNRESET)
+      return {Code::kClosed, "the peer closed the connection"};
+    else if (errno != EINTR)
+      return net::system_error("cannot send", errno);
   }
   if (sent_ == out_.size() || sent_ > (64u << 10)) {
     out_.erase(out_.begin(), out_.begin() + static_cast<std::ptrdiff_t>(sent_));
@@ -73,8 +77,10 @@ Status Channel::parse(const OnFrame& on_frame) {
     if (wire::checksum(payload) != frame->payload_sum) return {Code::kRefused, "frame payload checksum differs"};
     at += wire::kHeaderBytes + frame->length;
     const auto type = static_cast<ControlFrame>(frame->type);
-    if (group_ != 0 && frame->group != 0 && frame->group != group_ && type != ControlFrame::kAuth) ++dropped_;
-    else status = on_frame(type, payload);
+    if (group_ != 0 && frame->group != 0 && frame->group != group_ && type != ControlFrame::kAuth)
+      ++dropped_;
+    else
+      status = on_frame(type, payload);
   }
   in_.erase(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(std::min(at, in_.size())));
   return status;

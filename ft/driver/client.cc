@@ -40,7 +40,8 @@ Result<Fd> connect_to(const std::string& text, Instant until) {
   return {Code::kUnavailable, "no coordinator at " + text + ": " + last.detail};
 }
 
-Result<std::string> ask(const CoordinatorAddress& to, ControlFrame type, std::span<const std::byte> question, Duration bound) {
+Result<std::string> ask(const CoordinatorAddress& to, ControlFrame type, std::span<const std::byte> question,
+                        Duration bound) {
   const Instant until = now() + bound;
   auto fd = connect_to(to.where, until);
   if (!fd) return fd.error();

@@ -13,8 +13,8 @@
 namespace regroup {
 
 struct CoordinatorAddress {
-  std::string where;   // host:port
-  std::string group;   // empty: whichever it serves (status only)
+  std::string where;  // host:port
+  std::string group;  // empty: whichever it serves (status only)
   std::string secret;
 };
 

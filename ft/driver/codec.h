@@ -14,9 +14,9 @@
 
 namespace regroup {
 
-inline constexpr std::uint32_t kMaxMembers = 4096;       // of one view
-inline constexpr std::uint32_t kMaxFailedOps = 4096;     // carried by one decision
-inline constexpr std::size_t kMaxTextBytes = 4096;       // any text of a message
+inline constexpr std::uint32_t kMaxMembers = 4096;         // of one view
+inline constexpr std::uint32_t kMaxFailedOps = 4096;       // carried by one decision
+inline constexpr std::size_t kMaxTextBytes = 4096;         // any text of a message
 inline constexpr std::size_t kMaxControlBytes = 4u << 20;  // one message; a frame holds as much
 
 [[nodiscard]] std::vector<std::byte> encode(const ToCoordinator& message);

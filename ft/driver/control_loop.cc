@@ -54,8 +54,10 @@ Status Control::Loop::start() {
     if (::read(timer_.get(), &n, sizeof n) == sizeof n) on_tick(now());
   });
   if (!s) return s;
-  if (auto table = DeathTable::inherited(); table.ok()) table_.emplace(std::move(*table));
-  else if (table.code() != Code::kUnavailable) return table.error();
+  if (auto table = DeathTable::inherited(); table.ok())
+    table_.emplace(std::move(*table));
+  else if (table.code() != Code::kUnavailable)
+    return table.error();
   if (options_.autostart.enabled)
     process_.emplace(options_.coordinator, options_.group, options_.secret, options_.autostart);
   watch_.emplace(poller_, [this](const Incarnation& who) {
@@ -92,7 +94,7 @@ void Control::Loop::run() {
     }
   }
   if (stop_.load(std::memory_order_acquire) == Stop::kAbrupt) {  // the death word stays locked: dead
-    link_.drop("this member was detached", Duration{});           // as the kernel does for a dead process
+    link_.drop("this member was detached", Duration{});          // as the kernel does for a dead process
     return;
   }
   link_.flush(Duration::from_ms(200));
@@ -121,7 +123,8 @@ bool Control::Loop::post(Input input) {
 void Control::Loop::check_peers() {
   const std::int64_t at = now().ns;
   std::int64_t next = next_check_ns_.load(std::memory_order_relaxed);
-  if (at < next || !next_check_ns_.compare_exchange_strong(next, at + kCheckEvery.ns, std::memory_order_relaxed)) return;
+  if (at < next || !next_check_ns_.compare_exchange_strong(next, at + kCheckEvery.ns, std::memory_order_relaxed))
+    return;
   check_wanted_.store(true, std::memory_order_release);
   wake();
 }
@@ -249,8 +252,9 @@ void Control::Loop::run_action(const MemberAction& action) {
 
 void Control::Loop::watch_view(const Decision& d) {
   const MemberInfo& self = member_->config().self;
-  log::info("view", "epoch=" + std::to_string(d.view.epoch) + " member=" + to_string(self.id) + " members=" +
-                        std::to_string(d.view.members.size()) + " trim=" + std::to_string(d.trim) + " reason=" + d.reason);
+  log::info("view", "epoch=" + std::to_string(d.view.epoch) + " member=" + to_string(self.id) +
+                        " members=" + std::to_string(d.view.members.size()) + " trim=" + std::to_string(d.trim) +
+                        " reason=" + d.reason);
   std::vector<DeathWatch::Target> targets;
   for (const MemberInfo& m : d.view.members) {
     if (m.inc == self.inc || m.locality == 0 || m.locality != self.locality) continue;
@@ -290,8 +294,10 @@ bool Control::Loop::responsible() const {
 
 void Control::Loop::keep_coordinator(Instant now) {
   if (auto over = process_->poll()) {
-    if (over->ok()) starts_.fetch_add(1, std::memory_order_relaxed);
-    else log::warn("coordinator_start_failed", over->error().detail);
+    if (over->ok())
+      starts_.fetch_add(1, std::memory_order_relaxed);
+    else
+      log::warn("coordinator_start_failed", over->error().detail);
   }
   const bool gone = !link_.up() && link_.nobody_there() >= 2;
   if (!gone || process_->running() || now < next_start_ || !responsible()) return;

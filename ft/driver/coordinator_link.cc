@@ -20,7 +20,10 @@ constexpr Duration kMaxTickGap = Duration::from_ms(200);  // more is a pause of 
 }  // namespace
 
 CoordinatorLink::CoordinatorLink(Poller& poller, LinkOptions options, Handlers handlers)
-    : poller_(poller), options_(std::move(options)), handlers_(std::move(handlers)), backoff_(options_.reconnect_min),
+    : poller_(poller),
+      options_(std::move(options)),
+      handlers_(std::move(handlers)),
+      backoff_(options_.reconnect_min),
       jitter_(random_u64()) {
   trouble_ = "no connection to the coordinator at " + options_.where + " yet";
 }
@@ -126,7 +129,8 @@ void CoordinatorLink::send(const ToCoordinator& message) {
 
 void CoordinatorLink::send_status(const std::string& json) {
   if (state_ != State::kUp || congested() || json.size() > (16u << 10)) return;
-  if (!channel_->send(ControlFrame::kMemberStatus, std::as_bytes(std::span(json)))) ::shutdown(channel_->fd(), SHUT_RDWR);
+  if (!channel_->send(ControlFrame::kMemberStatus, std::as_bytes(std::span(json))))
+    ::shutdown(channel_->fd(), SHUT_RDWR);
   update_interest();
 }
 

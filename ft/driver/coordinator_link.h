@@ -1,4 +1,5 @@
-// CoordinatorLink: a member's connection to the coordinator: connect, handshake, frames, reconnect with bounded backoff.
+// CoordinatorLink: a member's connection to the coordinator: connect, handshake, frames, reconnect with bounded
+// backoff.
 //
 // Threading: the control thread. Owns its socket. Nothing blocks. After any failure it reconnects by itself for ever;
 // a coordinator that does not answer heartbeats for `silence` (counting only time in which we ran) counts as lost.
@@ -38,7 +39,7 @@ class CoordinatorLink {
   CoordinatorLink(Poller& poller, LinkOptions options, Handlers handlers);
   ~CoordinatorLink();
 
-  void tick(Instant now);  // connects when it is time to, judges silence
+  void tick(Instant now);                   // connects when it is time to, judges silence
   void send(const ToCoordinator& message);  // dropped while down: the core says it again after Connected
   void send_status(const std::string& json);
   // Disconnects; the next attempt after `pause`.

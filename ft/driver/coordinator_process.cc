@@ -62,8 +62,9 @@ Result<Autostart> autostart_at(const std::string& coordinator, const std::string
   auto addresses = net::resolve(*where);
   if (!addresses) return addresses.error();
   if (where->port == 0 || !net::is_local(addresses->front()))
-    return {Code::kConfig, coordinator + " is not an address of this host, so no coordinator is started there: run "
-                                         "`regroup coordinator` and set REGROUP_COORDINATOR=host:port"};
+    return {Code::kConfig, coordinator +
+                               " is not an address of this host, so no coordinator is started there: run "
+                               "`regroup coordinator` and set REGROUP_COORDINATOR=host:port"};
   auto program = find_regroup_program();
   if (!program) return program.error();
   Autostart how;
@@ -78,7 +79,10 @@ Result<Autostart> autostart_at(const std::string& coordinator, const std::string
 }
 
 CoordinatorProcess::CoordinatorProcess(std::string coordinator, std::string group, std::string secret, Autostart how)
-    : coordinator_(std::move(coordinator)), group_(std::move(group)), secret_(std::move(secret)), how_(std::move(how)) {}
+    : coordinator_(std::move(coordinator)),
+      group_(std::move(group)),
+      secret_(std::move(secret)),
+      how_(std::move(how)) {}
 
 CoordinatorProcess::~CoordinatorProcess() {
   if (pid_ > 0) ::waitpid(pid_, nullptr, WNOHANG);  // it detaches by itself; at worst its parent's exit reaps it
@@ -88,9 +92,9 @@ Status CoordinatorProcess::spawn() {
   words_.reset(::memfd_create("regroup-coordinator", MFD_CLOEXEC));
   if (!words_) return net::system_error("memfd_create", errno);
   const std::string idle = std::to_string(how_.idle_exit.ns / 1'000'000'000);
-  std::vector<std::string> args = {how_.program, "coordinator", "--listen", coordinator_,    "--group", group_,
-                                   "--log",      how_.log_file, "--adopt",  "--detach",      "--exit-when-left",
-                                   "--idle-exit", idle};
+  std::vector<std::string> args = {
+      how_.program,  "coordinator", "--listen", coordinator_,       "--group",     group_, "--log",
+      how_.log_file, "--adopt",     "--detach", "--exit-when-left", "--idle-exit", idle};
   std::vector<char*> argv;
   for (std::string& a : args) argv.push_back(a.data());
   argv.push_back(nullptr);

@@ -28,8 +28,8 @@ bool anyone_lives_here(const Decision& decision) {
   });
 }
 
-// Autostart: a log whose members are all gone belongs to a job that is over; its history cannot be continued. One without
-// a view is kept: those who wait for the first one know its id.
+// Autostart: a log whose members are all gone belongs to a job that is over; its history cannot be continued. One
+// without a view is kept: those who wait for the first one know its id.
 Result<ViewLog> adopt(const CoordinatorOptions& options) {
   if (::access(options.log_file.c_str(), F_OK) == 0) {
     auto log = ViewLog::open(options.log_file, options.group);

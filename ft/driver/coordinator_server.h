@@ -1,9 +1,9 @@
 // CoordinatorServer: the coordinator as an event loop: sockets, ticks and the view log around the pure Coordinator.
 //
-// Ownership: listener, connections, log. Threading: open and run on one thread; stop from any thread or a signal handler.
-// After a failure: a bad connection is closed and counted, nobody else notices; a failed log write ends run() with an
-// error. Bounded: connections, bytes per connection, time until a connection has said who it is.
-// Upholds G6: a decision is sent only when the log has it on disk.
+// Ownership: listener, connections, log. Threading: open and run on one thread; stop from any thread or a signal
+// handler. After a failure: a bad connection is closed and counted, nobody else notices; a failed log write ends run()
+// with an error. Bounded: connections, bytes per connection, time until a connection has said who it is. Upholds G6: a
+// decision is sent only when the log has it on disk.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace regroup {
 struct CoordinatorOptions {
   std::string listen = "127.0.0.1:0";  // host:port; port 0: any
   std::string group = "default";
-  std::string secret;                  // empty: none
+  std::string secret;  // empty: none
   std::string log_file;
   enum class Log : std::uint8_t {
     kOpen,    // it must be there
@@ -33,8 +33,8 @@ struct CoordinatorOptions {
   Duration tick = Duration::from_ms(20);
   Duration hello_deadline = Duration::from_ms(5000);
   std::size_t max_connections = 4096;
-  Duration idle_exit{0};         // end when no member was connected for this long; 0: never
-  bool exit_when_left = false;   // end when the last view is empty (everybody has left) and nobody is connected
+  Duration idle_exit{0};           // end when no member was connected for this long; 0: never
+  bool exit_when_left = false;     // end when the last view is empty (everybody has left) and nobody is connected
   bool remove_log_at_end = false;  // after either of these ends: nobody can continue that history
 };
 

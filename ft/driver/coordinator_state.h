@@ -25,12 +25,12 @@ struct CoordinatorConnection {
       : channel(std::move(fd), group_hash), auth(std::move(server)) {}
   Channel channel;
   wire::AuthServer auth;
-  Instant deadline;                 // to have said Hello, or to have gone away when closing
+  Instant deadline;  // to have said Hello, or to have gone away when closing
   std::optional<Incarnation> who;
-  MemberId id;                      // of `who`, for events
+  MemberId id;  // of `who`, for events
   Instant heard;
-  std::string status;               // DataSide::status_json
-  bool closing = false;             // what is queued is still sent; nothing is read
+  std::string status;    // DataSide::status_json
+  bool closing = false;  // what is queued is still sent; nothing is read
 };
 
 struct CoordinatorEvent {

@@ -125,8 +125,7 @@ Result<DeathTable> DeathTable::inherited() {
   int fd = -1;
   const char* end = text + std::strlen(text);
   const auto [at, ec] = std::from_chars(text, end, fd);
-  auto map = ec == std::errc() && at == end ? SlotMap::map(fd, true)
-                                            : Result<SlotMap>(Code::kConfig, "not a number");
+  auto map = ec == std::errc() && at == end ? SlotMap::map(fd, true) : Result<SlotMap>(Code::kConfig, "not a number");
   if (!map) return {Code::kConfig, std::string(kVariable) + "=" + text + ": " + map.error().detail};
   DeathTable table;
   table.map_ = std::move(*map);

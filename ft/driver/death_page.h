@@ -1,10 +1,10 @@
 // Death words: memory that the kernel marks when a thread dies, before it tears the process down (its sockets and pidfd
 // tell ~100 ms per resident GiB later).
 //
-// A slot holds a robust, process-shared mutex that the control thread locks for the life of its incarnation. Who maps the
-// slot reads the futex word: an owner's tid in it means alive; FUTEX_OWNER_DIED, or no owner, means over. A DeathPage has
-// one slot and is handed to peers of the host read-only. A DeathTable is the launcher's: one slot per rank, inherited
-// through REGROUP_DEATH_FD, so that `regroup run` sees deaths at once.
+// A slot holds a robust, process-shared mutex that the control thread locks for the life of its incarnation. Who maps
+// the slot reads the futex word: an owner's tid in it means alive; FUTEX_OWNER_DIED, or no owner, means over. A
+// DeathPage has one slot and is handed to peers of the host read-only. A DeathTable is the launcher's: one slot per
+// rank, inherited through REGROUP_DEATH_FD, so that `regroup run` sees deaths at once.
 //
 // Ownership: both own their mapping; the page must outlive the thread that locked it (unmap after join). Threading:
 // begin and end on the control thread; reads from anywhere. After a fork the child has neither mapping nor lock.
@@ -31,9 +31,9 @@ struct alignas(128) DeathSlot {
 };
 
 struct DeathReading {
-  Incarnation inc;        // null: nobody has begun here
+  Incarnation inc;  // null: nobody has begun here
   std::int32_t pid = 0;
-  bool alive = false;     // an owner holds the word
+  bool alive = false;  // an owner holds the word
 };
 [[nodiscard]] DeathReading read_slot(const DeathSlot& slot);
 // Alive and still this incarnation's.
@@ -48,7 +48,9 @@ class SlotMap {
  public:
   SlotMap() = default;
   SlotMap(SlotMap&& other) noexcept
-      : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)), count_(std::exchange(other.count_, 0)) {}
+      : at_(std::exchange(other.at_, nullptr)),
+        bytes_(std::exchange(other.bytes_, 0)),
+        count_(std::exchange(other.count_, 0)) {}
   SlotMap& operator=(SlotMap&& other) noexcept {
     std::swap(at_, other.at_), std::swap(bytes_, other.bytes_), std::swap(count_, other.count_);
     return *this;

@@ -112,8 +112,10 @@ void DeathWatch::watch(const std::vector<Target>& targets) {
 void DeathWatch::fetch(const Incarnation& inc, Peer& peer) {
   auto socket = net::connect_abstract(peer.socket_name);
   if (!socket) {
-    if (socket.code() == Code::kUnavailable) dead(inc);  // its control thread listened before anybody knew its name
-    else if (socket.code() != Code::kTimeout) peer.failed = true;
+    if (socket.code() == Code::kUnavailable)
+      dead(inc);  // its control thread listened before anybody knew its name
+    else if (socket.code() != Code::kTimeout)
+      peer.failed = true;
     return;
   }
   // The credentials are those of the process that listens: a pid of it, even if the page never comes.
@@ -159,8 +161,10 @@ void DeathWatch::check() {
   for (const Incarnation& inc : dead_now) {
     auto it = peers_.find(inc);
     if (it == peers_.end()) continue;
-    if (it->second->page) dead(inc);
-    else fetch(inc, *it->second);
+    if (it->second->page)
+      dead(inc);
+    else
+      fetch(inc, *it->second);
   }
 }
 

@@ -55,8 +55,10 @@ Result<HostPort> parse_host_port(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   if (colon == std::string::npos || colon == 0) return bad;
   HostPort where{text.substr(0, colon), 0};
-  if (where.host.front() == '[' && where.host.back() == ']') where.host = where.host.substr(1, where.host.size() - 2);
-  else if (where.host.find(':') != std::string::npos) return bad;
+  if (where.host.front() == '[' && where.host.back() == ']')
+    where.host = where.host.substr(1, where.host.size() - 2);
+  else if (where.host.find(':') != std::string::npos)
+    return bad;
   const char* end = text.data() + text.size();
   const auto [at, ec] = std::from_chars(text.data() + colon + 1, end, where.port);
   if (ec != std::errc() || at != end || where.host.empty()) return bad;
@@ -70,7 +72,8 @@ std::string to_string(const HostPort& where) {
 
 std::string to_string(const Address& address) {
   char host[NI_MAXHOST], port[NI_MAXSERV];
-  if (::getnameinfo(raw(address), address.length, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
+  if (::getnameinfo(raw(address), address.length, host, sizeof host, port, sizeof port,
+                    NI_NUMERICHOST | NI_NUMERICSERV))
     return "unknown";
   const std::string text = host;
   return (text.find(':') != std::string::npos ? "[" + text + "]" : text) + ":" + port;
@@ -122,7 +125,8 @@ Result<std::string> local_address_towards(const HostPort& where) {
     }
     const Address mine = local_address(fd.get());
     char host[NI_MAXHOST];
-    if (::getnameinfo(raw(mine), mine.length, host, sizeof host, nullptr, 0, NI_NUMERICHOST) == 0) return std::string(host);
+    if (::getnameinfo(raw(mine), mine.length, host, sizeof host, nullptr, 0, NI_NUMERICHOST) == 0)
+      return std::string(host);
   }
   return system_error("no route to " + to_string(where), error);
 }

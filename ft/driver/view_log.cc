@@ -18,8 +18,8 @@
 namespace regroup {
 namespace {
 
-// File: header (kHeaderBytes), then records. Record: u32 payload bytes, u32 checksum of that length, u64 checksum of the
-// payload, payload. The length has a checksum of its own, so that a corrupt one is not taken for a torn record.
+// File: header (kHeaderBytes), then records. Record: u32 payload bytes, u32 checksum of that length, u64 checksum of
+// the payload, payload. The length has a checksum of its own, so that a corrupt one is not taken for a torn record.
 constexpr std::uint32_t kMagic = 0x4c564752;  // "RGVL"
 constexpr std::uint32_t kVersion = 1;
 constexpr std::size_t kHeaderBytes = 512;
@@ -178,8 +178,8 @@ Status ViewLog::read_back(const std::string& group) {
       return {};
     }
     auto decision = decode_decision(payload);
-    const bool follows = decision.ok() && decision->view.log == id_ &&
-                         decision->view.epoch == (last_ ? last_->view.epoch : 0) + 1;
+    const bool follows =
+        decision.ok() && decision->view.log == id_ && decision->view.epoch == (last_ ? last_->view.epoch : 0) + 1;
     if (!follows) return {Code::kRefused, "view log " + place + " does not follow from what stands before it"};
     last_ = std::move(*decision);
     end_ += kRecordHeader + payload.size();
@@ -199,7 +199,8 @@ Status ViewLog::append(const Decision& decision) {
   std::vector<std::byte> record = w.take();
   record.insert(record.end(), payload.begin(), payload.end());
   Status written = write_all(file_.get(), record, end_, path_);
-  if (written.ok() && ::fdatasync(file_.get()) != 0) written = net::system_error("cannot sync the view log " + path_, errno);
+  if (written.ok() && ::fdatasync(file_.get()) != 0)
+    written = net::system_error("cannot sync the view log " + path_, errno);
   if (!written) return failed_ = true, written;
   end_ += record.size();
   last_ = decision;

@@ -1,8 +1,9 @@
-// ViewLog: the durable list of decisions of one group, a locked file with fsync. Upholds G6: an epoch is (log id, number).
+// ViewLog: the durable list of decisions of one group, a locked file with fsync. Upholds G6: an epoch is (log id,
+// number).
 //
 // Ownership: holds the file open and locked (flock) for its life; a second opener is refused. Threading: one thread.
-// Created once, explicitly, with a random id; opened afterwards. Header and every record carry checksums. At open, a torn
-// last record is cut off (its append never returned, so nobody was told of it); anything else that does not fit is
+// Created once, explicitly, with a random id; opened afterwards. Header and every record carry checksums. At open, a
+// torn last record is cut off (its append never returned, so nobody was told of it); anything else that does not fit is
 // refused. After a failed append the log is of no more use and its coordinator must end: what is on disk is unknown.
 #pragma once
 

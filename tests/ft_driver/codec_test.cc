@@ -44,11 +44,18 @@ std::vector<ToCoordinator> up() {
 }
 
 std::vector<ToMember> down() {
-  return {Welcome{3, 12}, Refuse{Code::kConfig, "differs"}, Wedge{5, decision()}, Notice{12, 3},
-          Fetch{3, 4, 1000, member(0)}, Install{decision()}, Install{Decision{}}, Evicted{3, 13}};
+  return {Welcome{3, 12},
+          Refuse{Code::kConfig, "differs"},
+          Wedge{5, decision()},
+          Notice{12, 3},
+          Fetch{3, 4, 1000, member(0)},
+          Install{decision()},
+          Install{Decision{}},
+          Evicted{3, 13}};
 }
 
-// decode(encode(m)) == m, every truncation and extension is refused, and no changed byte does more than change the value.
+// decode(encode(m)) == m, every truncation and extension is refused, and no changed byte does more than change the
+// value.
 template <class Message, class Decode>
 void check_all(const std::vector<Message>& messages, Decode decode) {
   Rng rng(11);
@@ -58,8 +65,7 @@ void check_all(const std::vector<Message>& messages, Decode decode) {
     const Result<Message> back = decode(bytes);
     REQUIRE(back.ok());
     CHECK(*back == m);
-    for (std::size_t n = 0; n < bytes.size(); ++n)
-      CHECK(decode(std::span(bytes).first(n)).code() == Code::kRefused);
+    for (std::size_t n = 0; n < bytes.size(); ++n) CHECK(decode(std::span(bytes).first(n)).code() == Code::kRefused);
     std::vector<std::byte> longer = bytes;
     longer.push_back(std::byte{0});
     CHECK(decode(longer).code() == Code::kRefused);
@@ -83,7 +89,9 @@ TEST_CASE("every message to the coordinator comes back, and damage is refused or
   check_all(up(), decode_to_coordinator);
 }
 
-TEST_CASE("every message to a member comes back, and damage is refused or harmless") { check_all(down(), decode_to_member); }
+TEST_CASE("every message to a member comes back, and damage is refused or harmless") {
+  check_all(down(), decode_to_member);
+}
 
 TEST_CASE("the samples cover every message") {
   std::vector<bool> seen_up(std::variant_size_v<ToCoordinator>), seen_down(std::variant_size_v<ToMember>);

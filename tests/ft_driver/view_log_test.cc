@@ -188,11 +188,12 @@ TEST_CASE("a write that fails ends the log: no later append is taken") {
   if (child == 0) {
     std::signal(SIGXFSZ, SIG_IGN);
     auto log = ViewLog::create(path, "g");
-    const rlimit limit{600, 600};
-    if (!log || ::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(1);
+    rlimit before{};
+    if (!log || ::getrlimit(RLIMIT_FSIZE, &before) != 0) ::_exit(1);
+    const rlimit limit{600, before.rlim_max};
+    if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) ::_exit(1);
     const bool first = log->append(next_of(*log)).ok();
-    const rlimit none{RLIM_INFINITY, RLIM_INFINITY};
-    (void)::setrlimit(RLIMIT_FSIZE, &none);
+    if (::setrlimit(RLIMIT_FSIZE, &before) != 0) ::_exit(1);  // the disk has room again: too late
     const bool second = log->append(next_of(*log)).ok();
     ::_exit(first || second || log->last() ? 2 : 0);
   }

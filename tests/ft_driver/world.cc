@@ -159,7 +159,9 @@ bool World::wait_view(const std::vector<std::uint32_t>& replicas, Epoch epoch, s
   const Instant until = now() + bound;
   for (const std::uint32_t r : replicas) {
     const bool in_time = members.at(r)->data.wait(
-        [&](const FakeData::State& s) { return s.decision.view.epoch == epoch && s.decision.view.members.size() == count; },
+        [&](const FakeData::State& s) {
+          return s.decision.view.epoch == epoch && s.decision.view.members.size() == count;
+        },
         std::max(until - now(), Duration::from_ms(1)));
     if (!in_time) return false;
   }

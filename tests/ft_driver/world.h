@@ -95,7 +95,7 @@ class World {
   ControlOptions control_options;
   std::uint32_t world_size = 3;
 
-  void start_coordinator();    // later times: opens the log again, at the same port
+  void start_coordinator();  // later times: opens the log again, at the same port
   void stop_coordinator() { coordinator.reset(); }
   TestMember& add(std::uint32_t replica);  // not parked
   void form();                             // world_size members, parked, in the first view

@@ -36,7 +36,8 @@ Outcome shake(AuthClient client, AuthServer server, OnWire on_wire) {
   return out;
 }
 
-Outcome shake(const std::string& client_secret, const std::string& server_secret, const std::string& client_group = "g") {
+Outcome shake(const std::string& client_secret, const std::string& server_secret,
+              const std::string& client_group = "g") {
   return shake(AuthClient(client_group, client_secret, random_nonce()), AuthServer("g", server_secret, random_nonce()),
                [](auto&) {});
 }
@@ -122,8 +123,10 @@ TEST_CASE("no changed or truncated message of a handshake convinces anybody") {
     const Outcome o = shake(AuthClient("g", "s", random_nonce()), AuthServer("g", "s", random_nonce()),
                             [&](std::vector<std::byte>& m) {
                               if (at++ != victim || m.empty()) return;
-                              if (rng.below(2) == 0) m.resize(rng.below(m.size()));
-                              else m[rng.below(m.size())] ^= static_cast<std::byte>(1 + rng.below(255));
+                              if (rng.below(2) == 0)
+                                m.resize(rng.below(m.size()));
+                              else
+                                m[rng.below(m.size())] ^= static_cast<std::byte>(1 + rng.below(255));
                             });
     CHECK(!(o.client && o.server));
   }

@@ -68,7 +68,8 @@ int run(Arguments& a) {
 
 void add_coordinator(CLI::App& app, int& status) {
   auto a = std::make_shared<Arguments>();
-  CLI::App* c = app.add_subcommand("coordinator", "Decide the membership of one group; prints `coordinator HOST:PORT` when it listens");
+  CLI::App* c = app.add_subcommand(
+      "coordinator", "Decide the membership of one group; prints `coordinator HOST:PORT` when it listens");
   c->add_option("--listen", a->server.listen, "address, [v6]:port or host:port; port 0: any")->capture_default_str();
   c->add_option("--log", a->server.log_file, "the view log")->required();
   c->add_option("--group", a->server.group, "name of the group")->capture_default_str();
@@ -82,7 +83,8 @@ void add_coordinator(CLI::App& app, int& status) {
   c->add_option("--idle-exit", a->idle_exit_s, "end when nobody was connected for this many seconds; 0: never")
       ->check(CLI::Range(0, 1000000));
   CLI::Option* create = c->add_flag("--create", a->create, "make a new log; refuses an existing one");
-  c->add_flag("--adopt", a->adopt, "continue the log while a member of its last view lives on this host, else make a new one")
+  c->add_flag("--adopt", a->adopt,
+              "continue the log while a member of its last view lives on this host, else make a new one")
       ->excludes(create);
   c->add_flag("--detach", a->detach, "go on in the background once it listens");
   c->add_flag("--exit-when-left", a->server.exit_when_left, "end when every member has left");

@@ -14,9 +14,10 @@ namespace {
 using nlohmann::json;
 
 void row(const json& m, const char* role) {
-  std::printf("%-6u %-10s %-10s %-7llu %-12llu %-8.0f %s\n", m.value("replica", 0u), role, m.value("state", "?").c_str(),
-              static_cast<unsigned long long>(m.value("epoch", 0ull)), static_cast<unsigned long long>(m.value("committed", 0ull)),
-              m.value("heard_ms_ago", -1.0), m.value("incarnation", "").c_str());
+  std::printf("%-6u %-10s %-10s %-7llu %-12llu %-8.0f %s\n", m.value("replica", 0u), role,
+              m.value("state", "?").c_str(), static_cast<unsigned long long>(m.value("epoch", 0ull)),
+              static_cast<unsigned long long>(m.value("committed", 0ull)), m.value("heard_ms_ago", -1.0),
+              m.value("incarnation", "").c_str());
 }
 
 int run(const CoordinatorAddress& to, bool as_json) {
@@ -34,13 +35,15 @@ int run(const CoordinatorAddress& to, bool as_json) {
   std::printf("group %s  coordinator %s  epoch %llu  plane %s  phase %s  reason %s\n", j.value("group", "").c_str(),
               j.value("coordinator", "").c_str(), static_cast<unsigned long long>(j.value("epoch", 0ull)),
               j.value("plane", "").c_str(), j.value("phase", "").c_str(), j.value("reason", "").c_str());
-  std::printf("%-6s %-10s %-10s %-7s %-12s %-8s %s\n", "rank", "role", "state", "epoch", "committed", "ms ago", "incarnation");
+  std::printf("%-6s %-10s %-10s %-7s %-12s %-8s %s\n", "rank", "role", "state", "epoch", "committed", "ms ago",
+              "incarnation");
   for (const json& m : j.value("members", json::array())) row(m, "member");
   for (const json& m : j.value("observers", json::array())) row(m, "observer");
   for (const json& m : j.value("members", json::array())) {
     if (!m.contains("data") || !m["data"].contains("options")) continue;
     std::printf("options:");
-    for (const auto& [key, value] : m["data"]["options"].items()) std::printf(" %s=%s", key.c_str(), value.get<std::string>().c_str());
+    for (const auto& [key, value] : m["data"]["options"].items())
+      std::printf(" %s=%s", key.c_str(), value.get<std::string>().c_str());
     std::printf("\n");
     break;
   }
