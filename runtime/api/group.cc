@@ -16,6 +16,11 @@ Status check(const void* in, const void* out, std::size_t count, DataType type) 
   return {};
 }
 
+Status check(const void* in, const void* out, std::size_t count, DataType type, ReduceOp op) {
+  if (static_cast<int>(op) >= kReduceOpCount) return {Code::kInvalid, "unknown reduction"};
+  return check(in, out, count, type);
+}
+
 OpPtr failed(Error error) {
   auto op = std::make_shared<OpState>();
   op->result = std::move(error);
@@ -47,27 +52,27 @@ Result<std::unique_ptr<Group>> Group::join(Options options) {
 Group::~Group() { impl_->close(true); }
 
 // Every collective is a descriptor; blocking calls drive it on this thread, asynchronous ones leave a Work.
-#define REGROUP_COLLECTIVE(name, params, checked_in, checked_out, out_pointer, kind, more)                       \
+#define REGROUP_COLLECTIVE(name, params, checked, in_pointer, out_pointer, kind, more)                       \
   Result<Outcome> Group::name params {                                                                          \
-    if (Status s = check(checked_in, checked_out, count, type); !s) return s.error();                           \
+    if (Status s = (checked); !s) return s.error();                           \
     OpDesc desc = impl_->describe(kind, count, type, options);                                                  \
     more;                                                                                                       \
-    return impl_->seen(impl_->engine().execute(desc, checked_in, out_pointer, impl_->deadline(options.timeout_s))); \
+    return impl_->seen(impl_->engine().execute(desc, in_pointer, out_pointer, impl_->deadline(options.timeout_s))); \
   }                                                                                                             \
   Work Group::name##_async params {                                                                             \
-    if (Status s = check(checked_in, checked_out, count, type); !s) return Work(impl_, failed(s.error()));      \
+    if (Status s = (checked); !s) return Work(impl_, failed(s.error()));      \
     OpDesc desc = impl_->describe(kind, count, type, options);                                                  \
     more;                                                                                                       \
-    return Work(impl_, impl_->engine().submit(desc, checked_in, out_pointer));                                  \
+    return Work(impl_, impl_->engine().submit(desc, in_pointer, out_pointer));                                  \
   }
 
 REGROUP_COLLECTIVE(all_reduce,
-                   (const void* in, void* out, std::size_t count, DataType type, ReduceOp op, const OpOptions& options), in, out,
-                   out, OpKind::kAllReduce, desc.reduce = op)
-REGROUP_COLLECTIVE(broadcast, (void* buffer, std::size_t count, DataType type, MemberId root, const OpOptions& options), buffer,
-                   buffer, buffer, OpKind::kBroadcast, desc.root = root.replica)
-REGROUP_COLLECTIVE(all_gather, (const void* in, void* out, std::size_t count, DataType type, const OpOptions& options), in, out,
-                   out, OpKind::kAllGather, )
+                   (const void* in, void* out, std::size_t count, DataType type, ReduceOp op, const OpOptions& options),
+                   check(in, out, count, type, op), in, out, OpKind::kAllReduce, desc.reduce = op)
+REGROUP_COLLECTIVE(broadcast, (void* buffer, std::size_t count, DataType type, MemberId root, const OpOptions& options),
+                   check(buffer, buffer, count, type), buffer, buffer, OpKind::kBroadcast, desc.root = root.replica)
+REGROUP_COLLECTIVE(all_gather, (const void* in, void* out, std::size_t count, DataType type, const OpOptions& options),
+                   check(in, out, count, type), in, out, OpKind::kAllGather, )
 #undef REGROUP_COLLECTIVE
 
 Result<Outcome> Group::barrier(const OpOptions& options) {
