@@ -18,6 +18,15 @@ inline void full_fence() noexcept {
 #endif
 }
 
+// Orders all earlier loads before all later loads and stores.
+inline void read_fence() noexcept {
+#if defined(__SANITIZE_THREAD__)
+  full_fence();
+#else
+  std::atomic_thread_fence(std::memory_order_acquire);
+#endif
+}
+
 // Makes non-temporal stores visible before a later flag store.
 inline void stream_fence() noexcept {
 #if defined(__x86_64__)

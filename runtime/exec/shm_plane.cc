@@ -151,7 +151,7 @@ bool ShmPlane::wait_all(OpId op, WordOf word_of, ExecContext& context) {
 }
 
 std::optional<std::size_t> ShmPlane::withdrawn_peer() const {
-  std::atomic_thread_fence(std::memory_order_acquire);  // the reads of inputs come before this look
+  read_fence();  // the reads of inputs come before this look
   for (std::size_t i = 0; i < peers_.size(); ++i)
     if (i != self_ && peers_[i].page->words.withdrawn.load(std::memory_order_acquire) != 0) return i;
   return std::nullopt;
