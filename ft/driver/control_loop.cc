@@ -294,10 +294,10 @@ bool Control::Loop::responsible() const {
 
 void Control::Loop::keep_coordinator(Instant now) {
   if (auto over = process_->poll()) {
-    if (over->ok())
-      starts_.fetch_add(1, std::memory_order_relaxed);
-    else
+    if (!*over)
       log::warn("coordinator_start_failed", over->error().detail);
+    else if (**over == CoordinatorProcess::Started::kListens)
+      starts_.fetch_add(1, std::memory_order_relaxed);
   }
   const bool gone = !link_.up() && link_.nobody_there() >= 2;
   if (!gone || process_->running() || now < next_start_ || !responsible()) return;

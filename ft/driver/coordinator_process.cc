@@ -129,26 +129,25 @@ Status CoordinatorProcess::spawn() {
   return net::system_error("cannot start " + how_.program, failed);
 }
 
-std::optional<Status> CoordinatorProcess::poll() {
+std::optional<Result<CoordinatorProcess::Started>> CoordinatorProcess::poll() {
   if (pid_ <= 0) return std::nullopt;
   int state = 0;
   const pid_t got = ::waitpid(pid_, &state, WNOHANG);
   if (got == 0) return std::nullopt;
   pid_ = -1;
-  const bool unknown = got < 0;  // somebody else has reaped it: the connection will tell
-  const bool fine = unknown || (WIFEXITED(state) && (WEXITSTATUS(state) == kCoordinatorListens ||
-                                                     WEXITSTATUS(state) == kCoordinatorAddressInUse));
-  if (fine) return Status{};
+  if (got < 0) return Started::kListens;  // somebody else has reaped it: the connection will tell
+  if (WIFEXITED(state) && WEXITSTATUS(state) == kCoordinatorListens) return Started::kListens;
+  if (WIFEXITED(state) && WEXITSTATUS(state) == kCoordinatorAddressInUse) return Started::kAddressInUse;
   const std::string words = read_words(words_.get());
-  return Status{Code::kUnavailable, "the coordinator could not be started at " + coordinator_ + ": " +
-                                        (words.empty() ? "no reason given by " + how_.program : words)};
+  return Result<Started>(Code::kUnavailable, "the coordinator could not be started at " + coordinator_ + ": " +
+                                                 (words.empty() ? "no reason given by " + how_.program : words));
 }
 
 Status CoordinatorProcess::start_and_wait(Duration bound) {
   const Instant until = now() + bound;
   if (Status s = spawn(); !s) return s;
   while (now() < until) {
-    if (auto over = poll()) return *over;
+    if (auto over = poll()) return over->ok() ? Status{} : Status{over->error()};
     ::usleep(2000);
   }
   ::kill(pid_, SIGKILL);

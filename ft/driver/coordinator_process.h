@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -31,8 +32,9 @@ class CoordinatorProcess {
 
   [[nodiscard]] Status spawn();
   [[nodiscard]] bool running() const { return pid_ > 0; }
-  // Once the start is over: ok, it listens; else what it said. Empty before.
-  [[nodiscard]] std::optional<Status> poll();
+  // Once the start is over: what came of it, or what it said. Empty before.
+  enum class Started : std::uint8_t { kListens, kAddressInUse };  // in use: most often another one was faster
+  [[nodiscard]] std::optional<Result<Started>> poll();
   [[nodiscard]] Status start_and_wait(Duration bound);
 
  private:

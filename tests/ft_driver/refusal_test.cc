@@ -39,6 +39,15 @@ class Stranger {
     say(header);
     say(payload);
   }
+  void header(std::uint16_t type, std::uint32_t length, std::uint64_t payload_sum) {
+    wire::Frame f;
+    f.type = type;
+    f.length = length;
+    f.payload_sum = payload_sum;
+    wire::HeaderBytes bytes;
+    wire::encode(f, bytes);
+    say(bytes);
+  }
   void authenticate(const std::string& group) {
     frame(1, wire::AuthClient(group, "", wire::random_nonce()).open(), group);
     char first = 0;
@@ -127,20 +136,23 @@ TEST_CASE("garbage, oversized and truncated frames close their own connection an
     s.say(garbage);
     CHECK(s.closed());
   }
-  SECTION("a frame over the bound of the handshake") {
+  SECTION("a frame over the bound of the handshake, before its payload has come") {
     Stranger s(w);
-    s.frame(1, garbage, group);
+    s.header(1, 4096, 0);
+    CHECK(s.closed());
+  }
+  SECTION("a payload that differs from its checksum") {
+    Stranger s(w);
+    s.authenticate(group);
+    const auto hello = encode(ToCoordinator{Hello{group, 0, w.config(9).self, 1, "window=8", 3, 0, false, false}});
+    s.header(2, static_cast<std::uint32_t>(hello.size()), wire::checksum(hello) ^ 1);
+    s.say(hello);
     CHECK(s.closed());
   }
   SECTION("a header that promises more than the format allows") {
     Stranger s(w);
     s.authenticate(group);
-    wire::Frame f;
-    f.type = 2;
-    f.length = 0xffffffff;
-    wire::HeaderBytes header;
-    wire::encode(f, header);
-    s.say(header);
+    s.header(2, 0xffffffff, 0);
     CHECK(s.closed());
   }
   SECTION("a whole frame around a malformed message") {

@@ -95,6 +95,9 @@ TEST_CASE("a server that knows no secret cannot pass for one that does") {
     AuthClient plain("g", "", random_nonce());
     const AuthStep accept = open.on(plain.open());
     CHECK(!client.on(accept.reply).status.ok());
+    AuthClient fresh("g", "s", random_nonce());
+    CHECK(!fresh.on(accept.reply).status.ok());
+    CHECK(!fresh.done());
   }
   SECTION("by reflecting the client's own answer") {
     std::vector<std::byte> proof = answer.reply;
