@@ -2,7 +2,7 @@
 // death.
 //
 // Ownership: owns its thread, the connection to the coordinator, the death page; borrows DataSide, which must outlive
-// stop(). Threading: start, restart, stop from one thread at a time; post, check_peers, trouble from any; every call of
+// stop(). Threading: start, restart from one thread at a time; post, check_peers, trouble, stop from any; every call of
 // DataSide is made on the control thread. No singletons: several members may live in one process.
 // After a failure: a lost coordinator is reconnected to for ever (bounded backoff) while the data side goes on; a
 // malformed message closes the link and is counted. The thread never faults in large memory, so it beats whatever

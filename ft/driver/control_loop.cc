@@ -133,6 +133,7 @@ void Control::Loop::stop(bool abrupt) {
   Stop expected = Stop::kNo;
   stop_.compare_exchange_strong(expected, abrupt ? Stop::kAbrupt : Stop::kPlain);
   if (wake_) wake();
+  std::lock_guard lock(stop_mutex_);
   if (thread_.joinable()) thread_.join();
   server_.close();  // as the kernel does for a dead process: who asks for the page now is refused
 }

@@ -80,6 +80,7 @@ class Control::Loop {
   std::atomic<bool> check_wanted_{false};
   std::atomic<std::int64_t> next_check_ns_{0};
   std::atomic<std::uint64_t> connects_{0}, bad_messages_{0}, deaths_{0}, starts_{0};
+  std::mutex stop_mutex_;  // who stops joins; who stops too waits for that
   std::thread thread_;
 };
 
