@@ -33,6 +33,10 @@ Ending run_then_next(Group& group, int rank, std::size_t in_count, std::size_t o
   if (!got) ending.detail = got.error().detail;
   ending.intact = in == kept && untouched(out);
   ending.op = work.op();
+  if (got.code() == Code::kTimeout) {  // it must not outlive its buffers
+    group.detach();
+    (void)work.wait().ok();
+  }
   if (got.code() == Code::kClosed || got.code() == Code::kTimeout) return ending;
   ending.next = one_op(group, rank, 78);
   std::uint64_t x = 1;

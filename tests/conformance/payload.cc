@@ -111,7 +111,15 @@ History run_ops(Group& group, int rank, const Run& run) {
   return history;
 }
 
-Seen one_op(Group& group, int rank, OpId op, std::size_t count) { return Pending(group, rank, op, count).take(); }
+Seen one_op(Group& group, int rank, OpId op, std::size_t count) {
+  Pending pending(group, rank, op, count);
+  Seen seen = pending.take();
+  if (seen.code == Code::kTimeout) {  // it must not outlive its buffers
+    group.detach();
+    (void)pending.work.wait().ok();
+  }
+  return seen;
+}
 
 std::string disagreement(const std::vector<History>& histories) {
   for (std::size_t m = 0; m < histories.size(); ++m) {

@@ -31,6 +31,12 @@ struct Seen {
   std::uint64_t digest = 0;
 };
 using History = std::vector<Seen>;
+inline Seen failed(const Status& status) {
+  Seen seen;
+  seen.code = status.code();
+  if (!status) seen.detail = status.error().detail;
+  return seen;
+}
 
 // How a run is done. Odd ops are in place.
 struct Run {
