@@ -170,7 +170,7 @@ bool Engine::drive(const OpState* target, Instant deadline) {
       break;
     }
   }
-  pump_.store(plane_ && plane_->pump(), std::memory_order_relaxed);
+  pump_.store(!detached_.load() && plane_ && plane_->pump(), std::memory_order_relaxed);  // the dead send nothing
   return blocked;
 }
 
