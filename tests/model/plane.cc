@@ -1,0 +1,159 @@
+#include "tests/model/plane.h"
+
+#include <algorithm>
+
+namespace regroup::model {
+namespace {
+
+using u8 = std::uint8_t;
+
+// One member's sight of the others.
+class Engine {
+ public:
+  Engine(const Bounds& b, const Procs& procs, int slot)
+      : b_(b), procs_(procs), p_(*procs[slot]), slot_(slot), decision_(p_.counter.decision()), epoch_(p_.counter.epoch()) {
+    for (const MemberInfo& m : decision_.view.members) view_ |= 1u << slot_of(m.inc);
+  }
+
+  // Word `w` of slot s in our epoch, as it can be seen here; never less than trim.
+  [[nodiscard]] u8 sees(int s, u8 Page::*w) const {
+    const u8 trim = static_cast<u8>(decision_.trim);
+    const Proc& peer = *procs_[s];
+    u8 value = trim;
+    if (b_.rule == Rule::kNoEpoch)  // a frame of any epoch counts
+      for (const Page& page : peer.pages) value = std::max(value, page.*w);
+    if (peer.pages.size() <= epoch_) return value;
+    const Page& page = peer.pages[epoch_];
+    u8 seen = page.*w;
+    if (b_.plane == PlaneModel::kNet && s != slot_) seen = std::min(seen, reach_of(page, w));
+    return std::max(value, seen);
+  }
+  [[nodiscard]] bool all_see(u8 Page::*w, OpId k, unsigned except = 0) const {
+    for (int s = 0; s < kMaxSlots; ++s)
+      if ((view_ & ~except) >> s & 1 && sees(s, w) < k) return false;
+    return true;
+  }
+
+  // The shard that I reduce: everybody's input, each once.
+  [[nodiscard]] Cell shard(OpId k) const {
+    Cell sum{static_cast<u8>(k), 0};
+    for (int s = 0; s < kMaxSlots; ++s) {
+      if (!(view_ >> s & 1)) continue;
+      if (b_.plane == PlaneModel::kNet) sum.fold(Cell::input(s, static_cast<u8>(k)));
+      else sum.fold(procs_[s]->buffers[k % static_cast<OpId>(b_.window)]);
+    }
+    return sum;
+  }
+  // Shard of slot s for op k as it stands now, in the pages of `epoch`.
+  [[nodiscard]] Cell stands(int s, OpId k, Epoch epoch) const {
+    const Proc& peer = *procs_[s];
+    if (b_.rule == Rule::kReadBuffer && peer.counter.high() > k) return Cell::foreign();  // its owner went on
+    std::size_t e = epoch;
+    if (b_.rule == Rule::kNoEpoch && (peer.pages.size() <= e || peer.pages[e].placed < k))
+      for (e = 0; e + 1 < peer.pages.size() && peer.pages[e].placed < k;) ++e;
+    if (peer.pages.size() <= e) return Cell{};
+    return peer.pages[e].scratch[k % static_cast<OpId>(b_.scratch_slots())];
+  }
+
+  void steps(const std::function<void(Do, std::uint64_t)>& visit) const {
+    if (p_.freeze_asked != 0) visit(Do::kFreeze, 0);
+    if (!p_.installed()) return;
+    const CommitCounter& c = p_.counter;
+    const OpId next = c.committed() + 1;
+    if (b_.lazy_submit && c.high() < static_cast<OpId>(b_.ops) && c.high() < p_.copied + static_cast<OpId>(b_.window))
+      visit(Do::kSubmit, 0);
+    if (p_.copied < c.committed()) copy_out(visit);
+    const bool settled = p_.copied == c.committed();
+    if (settled && next <= c.high() && fails(next)) visit(Do::kSettle, 0);
+    place(visit);
+    prepare(visit);
+    commit(visit, next);
+    if (b_.rule == Rule::kSelfAbort && c.prepared() >= next && next <= c.high() && !fails(next)) visit(Do::kAbort, 0);
+    const Cell mine = p_.buffers[next % static_cast<OpId>(b_.window)];
+    if (b_.rule == Rule::kBufferReturned && next <= c.high() && mine.op == next) visit(Do::kReturnBuffer, 0);
+  }
+
+ private:
+  [[nodiscard]] static u8 reach_of(const Page& page, u8 Page::*w, int slot) {
+    const Page::Reach& r = page.reach[slot];
+    return w == &Page::ready ? r.ready : w == &Page::placed ? r.placed : r.prepared;
+  }
+  [[nodiscard]] u8 reach_of(const Page& page, u8 Page::*w) const { return reach_of(page, w, slot_); }
+  [[nodiscard]] bool fails(OpId k) const { return p_.counter.failure_of(k, b_.shape_op(k)).has_value(); }
+  [[nodiscard]] bool stopped() const { return p_.counter.frozen(); }
+
+  void place(const std::function<void(Do, std::uint64_t)>& visit) const {
+    const OpId k = p_.page().placed + 1u;
+    if (stopped() || k > p_.counter.high() || fails(k) || p_.copied < decision_.trim) return;
+    // With a slot of scratch for twice the window, a slot is free when all have submitted what comes a window later.
+    if (all_see(&Page::ready, k)) visit(Do::kPlace, shard(k).word());
+  }
+
+  void prepare(const std::function<void(Do, std::uint64_t)>& visit) const {
+    const OpId k = p_.counter.prepared() + 1;
+    if (!p_.counter.can_prepare(k) || fails(k) || p_.page().placed < k) return;
+    if (b_.rule != Rule::kOwnShard && !all_see(&Page::placed, k)) return;
+    std::uint64_t shards = 0;
+    for (int s = 0; s < kMaxSlots && b_.plane == PlaneModel::kNet; ++s)
+      if (view_ >> s & 1 && sees(s, &Page::placed) >= k) shards |= std::uint64_t{stands(s, k, epoch_).word()} << (16 * s);
+    visit(Do::kPrepare, shards);
+  }
+
+  // The commit counter judges by what was seen; a wrong rule shows it what was not there.
+  void commit(const std::function<void(Do, std::uint64_t)>& visit, OpId k) const {
+    if (k > p_.counter.high() || fails(k)) return;
+    unsigned prepared = 0;
+    for (int s = 0; s < kMaxSlots; ++s)
+      if (view_ >> s & 1 && sees(s, &Page::prepared) >= k) prepared |= 1u << s;
+    if (!(prepared >> slot_ & 1)) return;
+    if (b_.rule == Rule::kCommitLocal) prepared = view_;
+    if (b_.rule == Rule::kCommitMajority && 2 * std::popcount(prepared) > std::popcount(view_)) prepared = view_;
+    if (b_.rule == Rule::kCommitUnsuspected && (view_ & ~p_.suspects & ~prepared) == 0) prepared = view_;
+    visit(Do::kCommit, prepared);
+  }
+
+  void copy_out(const std::function<void(Do, std::uint64_t)>& visit) const {
+    const OpId k = p_.copied + 1u;
+    const Outcome& o = p_.outcomes[k - 1];
+    const bool held = b_.plane == PlaneModel::kNet;
+    const Proc* from = &p_;
+    if (held && b_.rule == Rule::kTrimMax) from = holder(k, o.mask);
+    if (from == nullptr) return;  // nobody has it: waits for ever
+    bool whole = true;
+    for (int s = 0; s < kMaxSlots; ++s) {
+      if (!(o.mask >> s & 1)) continue;
+      const Cell cell = held ? from->staging[k % static_cast<OpId>(b_.scratch_slots())][s] : stands(s, k, o.epoch);
+      whole = whole && cell == Cell::whole(o.mask, static_cast<u8>(k));
+    }
+    visit(Do::kCopyOut, whole);
+  }
+  // A living member that holds the whole result of k.
+  [[nodiscard]] const Proc* holder(OpId k, unsigned mask) const {
+    for (const Proc* p : procs_) {
+      if (p == nullptr || !p->running()) continue;
+      bool whole = true;
+      for (int s = 0; s < kMaxSlots; ++s)
+        if (mask >> s & 1)
+          whole = whole && p->staging[k % static_cast<OpId>(b_.scratch_slots())][s] == Cell::whole(mask, static_cast<u8>(k));
+      if (whole) return p;
+    }
+    return nullptr;
+  }
+
+  const Bounds& b_;
+  const Procs& procs_;
+  const Proc& p_;
+  int slot_;
+  const Decision& decision_;
+  Epoch epoch_;
+  unsigned view_ = 0;
+};
+
+}  // namespace
+
+void engine_steps_of(const Bounds& bounds, const Procs& procs, int slot,
+                     const std::function<void(Do, std::uint64_t)>& visit) {
+  Engine(bounds, procs, slot).steps(visit);
+}
+
+}  // namespace regroup::model
