@@ -29,6 +29,10 @@ Control::Loop::Loop(ControlOptions options, MemberConfig config, DataSide& data,
             LinkOptions{std::move(addresses), options_.coordinator, options_.group, options_.secret,
                         options_.reconnect_min, options_.reconnect_max, options_.coordinator_silence},
             {[this](bool up) {
+               {
+                 std::lock_guard lock(mutex_);
+                 trouble_ = link_.trouble();  // whoever hears of the change can ask why
+               }
                data_.coordinator_link(up);
                if (up) pending_.push_back(Connected{});
              },
