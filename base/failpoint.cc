@@ -45,13 +45,20 @@ Status Failpoints::arm(std::string_view spec) {
 }
 
 void Failpoints::fire(Point point, std::uint64_t value) {
-  std::uint64_t& hits = hits_[static_cast<std::size_t>(point)];
-  hits = point == Point::kStep ? value : hits + 1;
-  for (Armed& a : list_) {
-    if (a.done || a.point != point || a.at != hits) continue;
-    a.done = true;
-    if (a.action == Action::kKill) ::raise(SIGKILL);
-    else if (a.action == Action::kStop) ::kill(::getpid(), SIGSTOP);
+  std::vector<Action> due;
+  {
+    std::lock_guard lock(mutex_);
+    std::uint64_t& hits = hits_[static_cast<std::size_t>(point)];
+    hits = point == Point::kStep ? value : hits + 1;
+    for (Armed& a : list_) {
+      if (a.done || a.point != point || a.at != hits) continue;
+      a.done = true;
+      due.push_back(a.action);
+    }
+  }
+  for (const Action action : due) {  // outside the lock: the hook may meet other points
+    if (action == Action::kKill) ::raise(SIGKILL);
+    else if (action == Action::kStop) ::kill(::getpid(), SIGSTOP);
     else if (hook_) hook_(point);
   }
 }

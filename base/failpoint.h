@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <string_view>
 #include <vector>
 
@@ -52,6 +53,7 @@ class Failpoints {
   };
   void fire(Point point, std::uint64_t value);
   std::atomic<bool> armed_{false};
+  std::mutex mutex_;
   std::vector<Armed> list_;
   std::array<std::uint64_t, static_cast<std::size_t>(Point::kCount)> hits_{};
   std::function<void(Point)> hook_;
