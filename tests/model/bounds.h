@@ -14,22 +14,6 @@ inline constexpr int kMaxSlots = 4;  // members and a joiner
 
 enum class Rule : std::uint8_t {
   kNone,
-<<<<<<< HEAD
-  kCommitLocal,      // commit on local completion
-  kCommitMajority,   // commit when a majority is prepared
-  kCommitUnsuspected,  // commit when all whom I do not suspect are prepared
-  kWedgedPrepares,   // a wedged member still prepares
-  kCachedPrepared,   // the view change trusts cached `prepared`, without a wedge round
-  kOwnShard,         // prepared on one's own shard, trim over survivors
-  kTrimMax,          // trim by OR: the highest that any survivor prepared
-  kSelfAbort,        // a prepared member aborts by itself on timeout
-  kNoEpoch,          // frames and words without an epoch
-  kSlotReuse,        // slot of scratch reused at commit
-  kOldScratch,       // scratch of an ended epoch recycled
-  kReadBuffer,       // a read after commit from a caller's buffer
-  kBufferReturned,   // a buffer returned without a decision or withdrawal
-  kEarlyCut,         // a planned cut reported before its mark is committed
-=======
   kCommitLocal,        // commit on local completion
   kCommitMajority,     // commit when a majority is prepared
   kCommitUnsuspected,  // commit when all whom I do not suspect are prepared
@@ -44,15 +28,11 @@ enum class Rule : std::uint8_t {
   kReadBuffer,         // a read after commit from a caller's buffer
   kBufferReturned,     // a buffer returned without a decision or withdrawal
   kEarlyCut,           // a planned cut reported before its mark is committed
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 };
 
 enum class PlaneModel : std::uint8_t { kShm, kNet };
 
 // Failures, asked changes: each is a bit, so that a run can choose.
-<<<<<<< HEAD
-enum Fault : unsigned { kCrash = 1, kSuspect = 2, kSilence = 4, kSlow = 8, kBreak = 16, kRestart = 32, kAllFaults = 63 };
-=======
 enum Fault : unsigned {
   kCrash = 1,
   kSuspect = 2,
@@ -62,23 +42,10 @@ enum Fault : unsigned {
   kRestart = 32,
   kAllFaults = 63
 };
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 enum Ask : unsigned { kAskChange = 1, kAskFail = 2, kAskLeave = 4, kAllAsks = 7 };
 
 struct Bounds {
   int members = 3;
-<<<<<<< HEAD
-  int views = 1;     // changes that somebody asks for; failures cause theirs on top
-  int failures = 1;
-  int ops = 2;
-  int window = 1;    // ops in flight
-  bool joiner = false;
-  bool returning = false;   // the joiner is a new incarnation of member 0
-  bool formation = false;   // from the members' first hello; else from the installed first view
-  bool lazy_submit = false; // submitting is a step of its own; else as soon as the window allows
-  bool shape = false;       // the last op's shape is the membership
-  int step = 1;             // every step-th op is a mark
-=======
   int views = 1;  // changes that somebody asks for; failures cause theirs on top
   int failures = 1;
   int ops = 2;
@@ -89,7 +56,6 @@ struct Bounds {
   bool lazy_submit = false;  // submitting is a step of its own; else as soon as the window allows
   bool shape = false;        // the last op's shape is the membership
   int step = 1;              // every step-th op is a mark
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   PlaneModel plane = PlaneModel::kShm;
   unsigned faults = kAllFaults;
   unsigned asks = kAskChange;
@@ -98,12 +64,8 @@ struct Bounds {
   [[nodiscard]] int slots() const { return members + (joiner ? 1 : 0); }
   [[nodiscard]] bool mark(OpId op) const { return op % static_cast<OpId>(step) == 0; }
   [[nodiscard]] bool shape_op(OpId op) const { return shape && op == static_cast<OpId>(ops); }
-<<<<<<< HEAD
-  [[nodiscard]] int scratch_slots() const { return rule == Rule::kSlotReuse ? window : 2 * window; }
-=======
   // Shared memory: one slot, whatever the window. Network: what was sent is a copy, and stays.
   [[nodiscard]] int scratch_slots() const { return plane == PlaneModel::kShm ? 1 : 4; }
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 };
 
 struct RuleInfo {

@@ -1,12 +1,6 @@
-<<<<<<< HEAD
-// Canonical bytes of protocol values: equal states have equal bytes. Texts for people and constants of a run are left out,
-// so that states which differ in them alone are one. A Renaming gives the bytes of the state with its members renamed: what
-// is a set to the protocol is written in an order that no name decides.
-=======
 // Canonical bytes of protocol values: equal states have equal bytes. Texts for people and constants of a run are left
 // out, so that states which differ in them alone are one. A Renaming gives the bytes of the state with its members
 // renamed: what is a set to the protocol is written in an order that no name decides.
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #pragma once
 
 #include <algorithm>
@@ -49,12 +43,8 @@ class Bytes {
   std::string take() { return std::move(out_); }
 
  private:
-<<<<<<< HEAD
-  // Members of a view and joiners stand in the order of their ids: a set to everybody but the words of the commit counter.
-=======
   // Members of a view and joiners stand in the order of their ids: a set to everybody but the words of the commit
   // counter.
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   template <class T>
   static constexpr bool kOrdered = !std::is_same_v<T, MemberInfo> && !std::is_same_v<T, Incarnation>;
   struct Any {  // stands for any field, to count the fields of an aggregate
@@ -63,15 +53,10 @@ class Bytes {
   };
   template <class T, class... Args>
   static constexpr std::size_t fields() {
-<<<<<<< HEAD
-    if constexpr (requires { T{Args{}..., Any{}}; }) return fields<T, Args..., Any>();
-    else return sizeof...(Args);
-=======
     if constexpr (requires { T{Args{}..., Any{}}; })
       return fields<T, Args..., Any>();
     else
       return sizeof...(Args);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   }
 
   void one(std::uint64_t v) {  // small numbers are one byte
@@ -86,14 +71,7 @@ class Bytes {
   void one(const MemberInfo& info) { one(info.inc); }
   void one(const Instant& t) { one(static_cast<std::uint64_t>(t.ns)); }
   template <class T>
-<<<<<<< HEAD
-    requires(std::is_integral_v<T> || std::is_enum_v<T>)
-  void one(const T& v) {
-    one(static_cast<std::uint64_t>(v));
-  }
-=======
   requires(std::is_integral_v<T> || std::is_enum_v<T>) void one(const T& v) { one(static_cast<std::uint64_t>(v)); }
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   template <class T>
   void one(const std::optional<T>& v) {
     one(std::uint64_t{v.has_value()});
@@ -109,16 +87,12 @@ class Bytes {
     std::visit([&](const auto& x) { one(x); }, v);
   }
   template <class T>
-<<<<<<< HEAD
-    requires requires(const T& t) { t.begin(); t.end(); t.size(); typename T::value_type; }
-=======
   requires requires(const T& t) {
     t.begin();
     t.end();
     t.size();
     typename T::value_type;
   }
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   void one(const T& v) {
     one(std::uint64_t{v.size()});
     if constexpr (kOrdered<typename T::value_type> && !requires { typename T::key_type; }) {
@@ -135,22 +109,6 @@ class Bytes {
     }
   }
   template <class T>
-<<<<<<< HEAD
-    requires std::is_aggregate_v<T>
-  void one(const T& v) {
-    constexpr std::size_t n = fields<T>();
-    static_assert(n <= 10);
-    if constexpr (n == 1) { const auto& [a] = v; put(a); }
-    else if constexpr (n == 2) { const auto& [a, b] = v; put(a, b); }
-    else if constexpr (n == 3) { const auto& [a, b, c] = v; put(a, b, c); }
-    else if constexpr (n == 4) { const auto& [a, b, c, d] = v; put(a, b, c, d); }
-    else if constexpr (n == 5) { const auto& [a, b, c, d, e] = v; put(a, b, c, d, e); }
-    else if constexpr (n == 6) { const auto& [a, b, c, d, e, f] = v; put(a, b, c, d, e, f); }
-    else if constexpr (n == 7) { const auto& [a, b, c, d, e, f, g] = v; put(a, b, c, d, e, f, g); }
-    else if constexpr (n == 8) { const auto& [a, b, c, d, e, f, g, h] = v; put(a, b, c, d, e, f, g, h); }
-    else if constexpr (n == 9) { const auto& [a, b, c, d, e, f, g, h, i] = v; put(a, b, c, d, e, f, g, h, i); }
-    else if constexpr (n == 10) { const auto& [a, b, c, d, e, f, g, h, i, j] = v; put(a, b, c, d, e, f, g, h, i, j); }
-=======
   requires std::is_aggregate_v<T>
   void one(const T& v) {
     constexpr std::size_t n = fields<T>();
@@ -186,7 +144,6 @@ class Bytes {
       const auto& [a, b, c, d, e, f, g, h, i, j] = v;
       put(a, b, c, d, e, f, g, h, i, j);
     }
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   }
   Renaming names_;
   std::string out_;

@@ -25,15 +25,10 @@ struct Cell {
     return c;
   }
   void fold(const Cell& other) {
-<<<<<<< HEAD
-    if (op != other.op) *this = foreign();
-    else counts = static_cast<std::uint8_t>(counts + other.counts);
-=======
     if (op != other.op)
       *this = foreign();
     else
       counts = static_cast<std::uint8_t>(counts + other.counts);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   }
   [[nodiscard]] Cell renamed(const Renaming& names) const {
     Cell c{op, 0};
@@ -42,13 +37,9 @@ struct Cell {
     return c;
   }
   [[nodiscard]] std::uint16_t word() const { return static_cast<std::uint16_t>(op << 8 | counts); }
-<<<<<<< HEAD
-  static Cell from(std::uint64_t word) { return {static_cast<std::uint8_t>(word >> 8), static_cast<std::uint8_t>(word)}; }
-=======
   static Cell from(std::uint64_t word) {
     return {static_cast<std::uint8_t>(word >> 8), static_cast<std::uint8_t>(word)};
   }
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   bool operator==(const Cell&) const = default;
 };
 
@@ -57,11 +48,7 @@ inline constexpr int kMaxOps = 4;
 
 // What a member shows to its peers in one epoch. One writer; survives its writer (a mapping, or frames in flight).
 struct Page {
-<<<<<<< HEAD
-  std::uint8_t ready = 0, placed = 0, prepared = 0;
-=======
   std::uint8_t ready = 0, placed = 0, prepared = 0, released = 0;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   std::array<Cell, kMaxScratch> scratch{};
   // Network, after the writer's death: how much of the words still reaches slot s; the rest of its frames is lost.
   struct Reach {

@@ -9,12 +9,8 @@ std::string World::violation(const State& s) const {
     for (int k = 1; k <= bounds_.ops; ++k) {
       const Outcome& mine = p.outcomes[k - 1];
       if (mine.kind == Outcome::kOpen) continue;
-<<<<<<< HEAD
-      if (k > 1 && p.outcomes[k - 2].kind == Outcome::kOpen) return "G4: op " + std::to_string(k) + " ended before its forerunner";
-=======
       if (k > 1 && p.outcomes[k - 2].kind == Outcome::kOpen)
         return "G4: op " + std::to_string(k) + " ended before its forerunner";
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       for (int b = 0; b < a; ++b) {
         const Outcome& theirs = procs_[s.proc[b]].outcomes[k - 1];
         if (theirs.kind == Outcome::kOpen || theirs == mine) continue;
@@ -23,12 +19,8 @@ std::string World::violation(const State& s) const {
       }
     }
     const CommitCounter& c = p.counter;
-<<<<<<< HEAD
-    for (OpId k = p.copied + 1u; p.running() && p.installed() && k <= c.high() && bounds_.rule != Rule::kBufferReturned; ++k)
-=======
     for (OpId k = p.copied + 1u; p.running() && p.installed() && k <= c.high() && bounds_.rule != Rule::kBufferReturned;
          ++k)
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       if (!(p.buffers[k % static_cast<OpId>(bounds_.window)] == Cell::input(a, static_cast<std::uint8_t>(k))))
         return "G8: the buffer of op " + std::to_string(k) + " was touched before its end";
   }
@@ -42,13 +34,8 @@ bool World::goal(const State& s) const {
   int running = 0;
   for (int a = 0; a < bounds_.members; ++a) running += procs_[s.proc[a]].running();
   if (view == nullptr && running < bounds_.members) return true;  // the world is not complete: nothing can be founded
-<<<<<<< HEAD
-  bool somebody = view == nullptr;  // the view has a living member
-  std::uint32_t held = 0;           // ids that living members of the view hold
-=======
   bool somebody = view == nullptr;                                // the view has a living member
   std::uint32_t held = 0;                                         // ids that living members of the view hold
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   for (int a = 0; view != nullptr && a < bounds_.slots(); ++a) {
     const Proc& p = procs_[s.proc[a]];
     if (!p.running() || !view->contains(p.member.config().self.inc)) continue;

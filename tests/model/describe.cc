@@ -25,24 +25,16 @@ std::string text(const Report& r) {
 
 struct Words {
   std::string operator()(const Hello& m) const {
-<<<<<<< HEAD
-    return "Hello(epoch " + std::to_string(m.installed) + (m.wedged ? ", wedged" : "") + (m.ready ? ", ready" : "") + ")";
-=======
     return "Hello(epoch " + std::to_string(m.installed) + (m.wedged ? ", wedged" : "") + (m.ready ? ", ready" : "") +
            ")";
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   }
   std::string operator()(const Heartbeat&) const { return "Heartbeat"; }
   std::string operator()(const Ready&) const { return "Ready"; }
   std::string operator()(const Wedged& m) const { return "Wedged(" + text(m.report) + ")"; }
   std::string operator()(const CutDone& m) const { return "CutDone(op " + std::to_string(m.op) + ")"; }
-<<<<<<< HEAD
-  std::string operator()(const Level& m) const { return "Level(op " + std::to_string(m.op) + (m.ok ? ")" : ", failed)"); }
-=======
   std::string operator()(const Level& m) const {
     return "Level(op " + std::to_string(m.op) + (m.ok ? ")" : ", failed)");
   }
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   std::string operator()(const Suspect& m) const { return "Suspect(" + who(m.who) + ")"; }
   std::string operator()(const FailOp& m) const { return "FailOp(op " + std::to_string(m.what.op) + ")"; }
   std::string operator()(const AskChange&) const { return "AskChange"; }
@@ -108,12 +100,8 @@ std::string World::describe(const State& s, const Action& a) const {
       switch (a.what) {
         case Do::kHear: return line + " " + text(number(a.arg));
         case Do::kSubmit: return line + std::to_string(p.counter.high() + 1);
-<<<<<<< HEAD
-        case Do::kPlace: return line + std::to_string(p.page().placed + 1) + " in epoch " + std::to_string(p.counter.epoch());
-=======
         case Do::kPlace:
           return line + std::to_string(p.page().placed + 1) + " in epoch " + std::to_string(p.counter.epoch());
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
         case Do::kPrepare:
           return line + std::to_string(p.counter.prepared() + 1) + " in epoch " + std::to_string(p.counter.epoch());
         case Do::kCommit: return line + std::to_string(p.counter.committed() + 1) + " by the rule";
@@ -128,19 +116,12 @@ std::string World::describe(const State& s, const Action& a) const {
         default: return line;
       }
     }
-<<<<<<< HEAD
-    case Act::kDeliverUp: return "coordinator hears " + member + ": " + text(number(links_[s.link[a.slot]].to_coord.front()));
-    case Act::kWrite: return "coordinator writes its log: " + text(*coords_[s.coord].writing);
-    case Act::kSilence: return "coordinator's detector suspects " + member + (a.fault ? ", WRONGLY" : "");
-    case Act::kDeadline: return std::string("coordinator's deadline passes") + (a.fault ? ", THOUGH ALL ARE ALIVE" : "");
-=======
     case Act::kDeliverUp:
       return "coordinator hears " + member + ": " + text(number(links_[s.link[a.slot]].to_coord.front()));
     case Act::kWrite: return "coordinator writes its log: " + text(*coords_[s.coord].writing);
     case Act::kSilence: return "coordinator's detector suspects " + member + (a.fault ? ", WRONGLY" : "");
     case Act::kDeadline:
       return std::string("coordinator's deadline passes") + (a.fault ? ", THOUGH ALL ARE ALIVE" : "");
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     case Act::kHeartbeat: return "coordinator hears " + member + ": Heartbeat";
     case Act::kBreak: return "the connection of " + member + " BREAKS";
     case Act::kRestart: return "the coordinator CRASHES and comes back with its log";
@@ -159,15 +140,9 @@ std::string World::picture(const State& s) const {
   for (int a = 0; a < bounds_.slots(); ++a) {
     const Proc& p = procs_[s.proc[a]];
     const Link& l = links_[s.link[a]];
-<<<<<<< HEAD
-    out << "    member " << a << ": " << (!p.alive ? "dead" : name_of(p.member.phase())) << ", epoch " << p.counter.epoch()
-        << ", submitted " << p.counter.high() << ", prepared " << p.counter.prepared() << ", committed "
-        << p.counter.committed() << ", over " << int{p.copied} << (l.up ? "" : ", not connected");
-=======
     out << "    member " << a << ": " << (!p.alive ? "dead" : name_of(p.member.phase())) << ", epoch "
         << p.counter.epoch() << ", submitted " << p.counter.high() << ", prepared " << p.counter.prepared()
         << ", committed " << p.counter.committed() << ", over " << int{p.copied} << (l.up ? "" : ", not connected");
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     for (std::uint32_t m : l.to_coord) out << "; to coordinator " << text(messages_[m]);
     for (std::uint32_t m : l.to_member) out << "; from coordinator " << text(messages_[m]);
     out << "\n";

@@ -1,10 +1,6 @@
 // explore: every order of messages, failures and steps of a small world around the production objects of ft/core.
 // Exit status: 0 nothing wrong found, 1 a violation or a stuck state, 2 bad usage or the search was cut short.
 #include <CLI/CLI.hpp>
-<<<<<<< HEAD
-
-=======
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #include <cstdio>
 
 #include "tests/model/search.h"
@@ -22,18 +18,11 @@ unsigned bits_of(const std::vector<std::string>& names, const std::map<std::stri
   }
   return bits;
 }
-<<<<<<< HEAD
-const std::map<std::string, unsigned> kFaults{{"crash", kCrash},   {"suspect", kSuspect}, {"silence", kSilence},
-                                              {"slow", kSlow},     {"break", kBreak},     {"restart", kRestart},
-                                              {"all", kAllFaults}};
-const std::map<std::string, unsigned> kAsks{{"change", kAskChange}, {"fail", kAskFail}, {"leave", kAskLeave}, {"all", kAllAsks}};
-=======
 const std::map<std::string, unsigned> kFaults{{"crash", kCrash},  {"suspect", kSuspect}, {"silence", kSilence},
                                               {"slow", kSlow},    {"break", kBreak},     {"restart", kRestart},
                                               {"all", kAllFaults}};
 const std::map<std::string, unsigned> kAsks{
     {"change", kAskChange}, {"fail", kAskFail}, {"leave", kAskLeave}, {"all", kAllAsks}};
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 
 void print(const Verdict& v, const Bounds& b) {
   for (const Found& found : v.found) {
@@ -41,16 +30,10 @@ void print(const Verdict& v, const Bounds& b) {
     int line = 0;
     for (const std::string& step : found.trace) std::printf("  %3d. %s\n", ++line, step.c_str());
   }
-<<<<<<< HEAD
-  std::printf("bounds: members %d, joiner %d, ops %d, window %d, asked changes %d, failures %d, plane %s%s%s%s\n", b.members,
-              b.joiner, b.ops, b.window, b.views, b.failures, b.plane == PlaneModel::kShm ? "shm" : "net",
-              b.formation ? ", from formation" : "", b.lazy_submit ? ", lazy submit" : "", b.shape ? ", last op is a shape" : "");
-=======
   std::printf("bounds: members %d, joiner %d, ops %d, window %d, asked changes %d, failures %d, plane %s%s%s%s\n",
               b.members, b.joiner, b.ops, b.window, b.views, b.failures, b.plane == PlaneModel::kShm ? "shm" : "net",
               b.formation ? ", from formation" : "", b.lazy_submit ? ", lazy submit" : "",
               b.shape ? ", last op is a shape" : "");
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   std::printf("states %zu, steps %zu, depth %zu, ends %zu, violations %zu, stuck %zu, %s, %.1f s\n", v.states, v.steps,
               v.depth, v.goals, v.violations, v.stuck, v.complete ? "complete" : "cut short", v.seconds);
 }
@@ -65,22 +48,14 @@ int main(int argc, char** argv) {
   std::string rule, plane = "shm", expect;
   std::vector<std::string> faults{"all"}, asks{"change"};
   app.add_option("--members", b.members, "members of the first view")->check(CLI::Range(1, 4));
-<<<<<<< HEAD
-  app.add_option("--views", b.views, "view changes that somebody asks for; failures cause theirs on top")->check(CLI::Range(0, 3));
-=======
   app.add_option("--views", b.views, "view changes that somebody asks for; failures cause theirs on top")
       ->check(CLI::Range(0, 3));
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   app.add_option("--failures", b.failures, "failures, wrong suspicions and wrong timeouts")->check(CLI::Range(0, 4));
   app.add_option("--ops", b.ops, "collectives")->check(CLI::Range(1, kMaxOps));
   app.add_option("--window", b.window, "collectives in flight")->check(CLI::Range(1, 2));
   app.add_option("--step", b.step, "every n-th op is a mark")->check(CLI::Range(1, kMaxOps));
-<<<<<<< HEAD
-  app.add_option("--plane", plane, "shm: shards stand in peers' segments; net: whole results are held")->check(CLI::IsMember({"shm", "net"}));
-=======
   app.add_option("--plane", plane, "shm: shards stand in peers' segments; net: whole results are held")
       ->check(CLI::IsMember({"shm", "net"}));
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   app.add_option("--faults", faults, "crash,suspect,silence,slow,break,restart (all)")->delimiter(',');
   app.add_option("--asks", asks, "change,fail,leave")->delimiter(',');
   app.add_flag("--join", b.joiner, "an observer joins");
@@ -107,12 +82,8 @@ int main(int argc, char** argv) {
     return code == 0 ? 0 : 2;
   }
   if (list) {
-<<<<<<< HEAD
-    for (const RuleInfo& r : rules()) std::printf("%-20s %s\n", std::string(r.name).c_str(), std::string(r.what).c_str());
-=======
     for (const RuleInfo& r : rules())
       std::printf("%-20s %s\n", std::string(r.name).c_str(), std::string(r.what).c_str());
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     return 0;
   }
   World world(b);

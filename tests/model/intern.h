@@ -1,12 +1,6 @@
-<<<<<<< HEAD
-// Interner: every distinct value of a component is kept once and named by a small number, so that a state of the world is a
-// handful of numbers and what a component does on an input is computed once. Beside each value stand 64-bit signatures of
-// it under every renaming of the members.
-=======
 // Interner: every distinct value of a component is kept once and named by a small number, so that a state of the world
 // is a handful of numbers and what a component does on an input is computed once. Beside each value stand 64-bit
 // signatures of it under every renaming of the members.
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #pragma once
 
 #include <cstdint>

@@ -11,16 +11,12 @@ using u8 = std::uint8_t;
 class Engine {
  public:
   Engine(const Bounds& b, const Procs& procs, int slot)
-<<<<<<< HEAD
-      : b_(b), procs_(procs), p_(*procs[slot]), slot_(slot), decision_(p_.counter.decision()), epoch_(p_.counter.epoch()) {
-=======
       : b_(b),
         procs_(procs),
         p_(*procs[slot]),
         slot_(slot),
         decision_(p_.counter.decision()),
         epoch_(p_.counter.epoch()) {
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     for (const MemberInfo& m : decision_.view.members) view_ |= 1u << slot_of(m.inc);
   }
 
@@ -48,15 +44,10 @@ class Engine {
     Cell sum{static_cast<u8>(k), 0};
     for (int s = 0; s < kMaxSlots; ++s) {
       if (!(view_ >> s & 1)) continue;
-<<<<<<< HEAD
-      if (b_.plane == PlaneModel::kNet) sum.fold(Cell::input(s, static_cast<u8>(k)));
-      else sum.fold(procs_[s]->buffers[k % static_cast<OpId>(b_.window)]);
-=======
       if (b_.plane == PlaneModel::kNet)
         sum.fold(Cell::input(s, static_cast<u8>(k)));
       else
         sum.fold(procs_[s]->buffers[k % static_cast<OpId>(b_.window)]);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     }
     return sum;
   }
@@ -101,10 +92,6 @@ class Engine {
   void place(const std::function<void(Do, std::uint64_t)>& visit) const {
     const OpId k = p_.page().placed + 1u;
     if (stopped() || k > p_.counter.high() || fails(k) || p_.copied < decision_.trim) return;
-<<<<<<< HEAD
-    // With a slot of scratch for twice the window, a slot is free when all have submitted what comes a window later.
-    if (all_see(&Page::ready, k)) visit(Do::kPlace, shard(k).word());
-=======
     if (all_see(&Page::ready, k) && slot_free(k)) visit(Do::kPlace, shard(k).word());
   }
 
@@ -112,7 +99,6 @@ class Engine {
   [[nodiscard]] bool slot_free(OpId k) const {
     if (b_.plane == PlaneModel::kNet || k <= decision_.trim + 1) return true;
     return b_.rule == Rule::kSlotReuse ? p_.counter.committed() + 1 >= k : all_see(&Page::released, k - 1);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   }
 
   void prepare(const std::function<void(Do, std::uint64_t)>& visit) const {
@@ -121,12 +107,8 @@ class Engine {
     if (b_.rule != Rule::kOwnShard && !all_see(&Page::placed, k)) return;
     std::uint64_t shards = 0;
     for (int s = 0; s < kMaxSlots && b_.plane == PlaneModel::kNet; ++s)
-<<<<<<< HEAD
-      if (view_ >> s & 1 && sees(s, &Page::placed) >= k) shards |= std::uint64_t{stands(s, k, epoch_).word()} << (16 * s);
-=======
       if (view_ >> s & 1 && sees(s, &Page::placed) >= k)
         shards |= std::uint64_t{stands(s, k, epoch_).word()} << (16 * s);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     visit(Do::kPrepare, shards);
   }
 
@@ -165,12 +147,8 @@ class Engine {
       bool whole = true;
       for (int s = 0; s < kMaxSlots; ++s)
         if (mask >> s & 1)
-<<<<<<< HEAD
-          whole = whole && p->staging[k % static_cast<OpId>(b_.scratch_slots())][s] == Cell::whole(mask, static_cast<u8>(k));
-=======
           whole = whole &&
                   p->staging[k % static_cast<OpId>(b_.scratch_slots())][s] == Cell::whole(mask, static_cast<u8>(k));
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       if (whole) return p;
     }
     return nullptr;

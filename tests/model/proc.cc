@@ -51,10 +51,7 @@ class Stepper {
     outcome(k) = {Outcome::kFailed, 0, static_cast<u8>(failed.code)};
     p_.copied = static_cast<u8>(k);
     p_.page().placed = std::max(p_.page().placed, static_cast<u8>(k));
-<<<<<<< HEAD
-=======
     p_.page().released = std::max(p_.page().released, static_cast<u8>(k));
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     publish();
     submit_eagerly();
   }
@@ -92,14 +89,10 @@ class Stepper {
 
   void copy_out(bool whole) {
     ++p_.copied;
-<<<<<<< HEAD
-    if (!whole) step_.violation = "G2: the result of op " + std::to_string(p_.copied) + " is not the fold of its contributors";
-=======
     Page& page = p_.pages[outcome(p_.copied).epoch == 0 ? p_.counter.epoch() : outcome(p_.copied).epoch];
     page.released = std::max(page.released, p_.copied);
     if (!whole)
       step_.violation = "G2: the result of op " + std::to_string(p_.copied) + " is not the fold of its contributors";
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     p_.buffers[p_.copied % b_.window] = Cell::foreign();  // in place: the result, then whatever the caller does
     submit_eagerly();
   }
@@ -184,13 +177,8 @@ class Stepper {
     p_.pages.resize(in.decision.view.epoch + 1);
     Page& page = p_.page();
     page.ready = static_cast<u8>(std::max(p_.counter.high(), in.decision.trim));
-<<<<<<< HEAD
-    page.placed = page.prepared = static_cast<u8>(in.decision.trim);
-    page.placed = std::max(page.placed, static_cast<u8>(p_.counter.committed()));
-=======
     page.prepared = static_cast<u8>(in.decision.trim);
     page.placed = page.released = static_cast<u8>(p_.counter.committed());  // behind trim it has failed
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     if (b_.rule == Rule::kOldScratch && p_.pages.size() > 2) page.scratch = p_.pages[p_.pages.size() - 2].scratch;
     p_.page().prepared = static_cast<u8>(p_.counter.prepared());
     step_.installs = true;
@@ -268,12 +256,8 @@ void Proc::put(Bytes& out) const {
   StateAccess::put(out, member);
   StateAccess::put(out, counter);
   out.put(names.slot(slot), alive, over, freeze_asked, reported, cut_posted, copied, fetch, names.mask(suspects));
-<<<<<<< HEAD
-  for (const Outcome& o : outcomes) out.put(o.kind, o.epoch, o.kind == Outcome::kCommitted ? names.mask(o.mask) : o.mask);
-=======
   for (const Outcome& o : outcomes)
     out.put(o.kind, o.epoch, o.kind == Outcome::kCommitted ? names.mask(o.mask) : o.mask);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   for (const Cell& c : buffers) out.put(c.renamed(names).word());
   for (const auto& result : staging) {
     std::vector<std::uint16_t> held(kMaxSlots);
@@ -281,11 +265,7 @@ void Proc::put(Bytes& out) const {
     out.put(held);
   }
   for (const Page& page : pages) {
-<<<<<<< HEAD
-    out.put(page.ready, page.placed, page.prepared);
-=======
     out.put(page.ready, page.placed, page.prepared, page.released);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     for (const Cell& c : page.scratch) out.put(c.renamed(names).word());
     std::vector<std::uint32_t> reach(kMaxSlots);
     for (int s = 0; s < kMaxSlots; ++s)

@@ -1,12 +1,6 @@
-<<<<<<< HEAD
-// Proc: one member's process in the model: the production Member and CommitCounter, and a model of what lies around them
-// (engine, caller's buffers, pages that peers read). Every step of it is a pure function of the Proc and an Event, so the
-// world computes each once.
-=======
 // Proc: one member's process in the model: the production Member and CommitCounter, and a model of what lies around
 // them (engine, caller's buffers, pages that peers read). Every step of it is a pure function of the Proc and an Event,
 // so the world computes each once.
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #pragma once
 
 #include <optional>
@@ -36,15 +30,9 @@ enum class Do : std::uint8_t {
   kAskFail,    // cancels the op at hand
   kAskLeave,
   kCrash,
-<<<<<<< HEAD
-  kAbort,        // wrong rule: gives up the op at hand by itself
-  kReturnBuffer, // wrong rule: gives the buffer back and stays
-  kLoseFrames,   // network, of a dead member: what slot `arg & 3` has not taken yet is lost
-=======
   kAbort,         // wrong rule: gives up the op at hand by itself
   kReturnBuffer,  // wrong rule: gives the buffer back and stays
   kLoseFrames,    // network, of a dead member: what slot `arg & 3` has not taken yet is lost
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 };
 
 struct Proc {
@@ -55,18 +43,6 @@ struct Proc {
   bool over = false;  // this incarnation was told that it is over (evicted, left)
 
   // --- engine ---
-<<<<<<< HEAD
-  std::uint8_t freeze_asked = 0;     // epoch of an unanswered FreezeData
-  std::uint8_t reported = 0;         // highest epoch that was frozen and reported
-  bool cut_posted = false;
-  std::uint8_t copied = 0;           // ops that are over for the caller
-  std::optional<Fetch> fetch;
-  std::uint8_t suspects = 0;         // slots that this member believes dead (a wrong rule acts on it)
-  std::vector<Outcome> outcomes;
-  std::array<Cell, kMaxScratch> buffers{};                           // caller's, by op % window, in place
-  std::array<std::array<Cell, kMaxSlots>, kMaxScratch> staging{};    // network: whole results, by op % scratch slots
-  std::vector<Page> pages;           // by epoch
-=======
   std::uint8_t freeze_asked = 0;  // epoch of an unanswered FreezeData
   std::uint8_t reported = 0;      // highest epoch that was frozen and reported
   bool cut_posted = false;
@@ -77,7 +53,6 @@ struct Proc {
   std::array<Cell, kMaxScratch> buffers{};                         // caller's, by op % window, in place
   std::array<std::array<Cell, kMaxSlots>, kMaxScratch> staging{};  // network: whole results, by op % scratch slots
   std::vector<Page> pages;                                         // by epoch
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 
   explicit Proc(Member m) : member(std::move(m)) {}
   [[nodiscard]] bool running() const { return alive && !over; }
@@ -89,13 +64,8 @@ struct Proc {
 
 struct Step {
   std::vector<ToCoordinator> said;
-<<<<<<< HEAD
-  bool installs = false;              // entered a new epoch
-  std::string violation;              // of a guarantee, seen in this step alone
-=======
   bool installs = false;  // entered a new epoch
   std::string violation;  // of a guarantee, seen in this step alone
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 };
 
 // Does `what` and says what came of it. Requires that the step is possible (see plane.h, world.cc).

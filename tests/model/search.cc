@@ -1,10 +1,7 @@
 #include "tests/model/search.h"
 
 #include <algorithm>
-<<<<<<< HEAD
-=======
 #include <csignal>
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #include <cstdio>
 
 #include "base/clock.h"
@@ -18,21 +15,15 @@ class Search {
 
   Verdict run() {
     start_ = now();
-<<<<<<< HEAD
-=======
     running_ = this;
     const auto before = std::signal(SIGABRT, [](int) { running_->aborted(); });
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     add(world_.initial(), 0);
     std::size_t level_end = 1;
     for (std::size_t i = 0; i < states_.size() && verdict_.complete; ++i) {
       if (i == level_end) level_end = states_.size(), ++verdict_.depth;
       first_edge_.push_back(static_cast<std::uint64_t>(edges_.size()));
       const State s = states_[i];
-<<<<<<< HEAD
-=======
       expanded_ = i;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       world_.successors(s, [&](const Action& action, const State& next, const std::string& violation) {
         ++verdict_.steps;
         const std::uint32_t to = add(next, static_cast<std::uint32_t>(i));
@@ -43,10 +34,7 @@ class Search {
       if (i % 4096 == 0) tell(i);
     }
     first_edge_.resize(states_.size() + 1, static_cast<std::uint64_t>(edges_.size()));
-<<<<<<< HEAD
-=======
     std::signal(SIGABRT, before);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     if (verdict_.complete) look_for_stuck();
     verdict_.states = states_.size();
     verdict_.seconds = static_cast<double>((now() - start_).ns) / 1e9;
@@ -54,8 +42,6 @@ class Search {
   }
 
  private:
-<<<<<<< HEAD
-=======
   // A check of the production code failed: the step that did it is the next one after this trace.
   void aborted() {
     std::signal(SIGABRT, SIG_DFL);
@@ -66,7 +52,6 @@ class Search {
     std::fflush(stdout);
   }
 
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   std::uint32_t add(const State& s, std::uint32_t parent) {
     if (2 * states_.size() > table_.size()) grow();
     const std::uint64_t signature = world_.signature_of(s);
@@ -109,12 +94,8 @@ class Search {
       State next = at_;
       bool done = false;
       world_.successors(at_, [&](const Action& action, const State& to, const std::string&) {
-<<<<<<< HEAD
-        if (!done && world_.signature_of(to) == path.back()) text = world_.describe(at_, action), next = to, done = true;
-=======
         if (!done && world_.signature_of(to) == path.back())
           text = world_.describe(at_, action), next = to, done = true;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       });
       trace.push_back(text);
       at_ = next;
@@ -162,13 +143,9 @@ class Search {
   std::vector<std::uint32_t> table_;  // open addressing: index + 1
   std::vector<std::uint64_t> first_edge_;
   std::vector<std::uint32_t> edges_;  // steps that are no faults
-<<<<<<< HEAD
-  State at_;  // where the last trace ended
-=======
   std::size_t expanded_ = 0;
   static inline Search* running_ = nullptr;  // for the handler of SIGABRT alone
   State at_;                                 // where the last trace ended
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   Instant start_, told_;
 };
 

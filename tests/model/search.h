@@ -1,11 +1,6 @@
 // Search: breadth-first over all states, then which of them can still reach a goal by steps that are no faults.
-<<<<<<< HEAD
-// Every state is kept (a few numbers each) and recognised by a 64-bit signature, which is the same for states that differ in
-// the members' names alone. The first violation found has a shortest trace.
-=======
 // Every state is kept (a few numbers each) and recognised by a 64-bit signature, which is the same for states that
 // differ in the members' names alone. The first violation found has a shortest trace.
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #pragma once
 
 #include <cstdint>
@@ -22,11 +17,7 @@ struct Limits {
 };
 
 struct Found {
-<<<<<<< HEAD
-  std::string what;              // the violation, or "stuck"
-=======
   std::string what;  // the violation, or "stuck"
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   std::vector<std::string> trace;
 };
 
@@ -37,15 +28,9 @@ struct Verdict {
   std::size_t goals = 0;
   std::size_t violations = 0;
   std::size_t stuck = 0;
-<<<<<<< HEAD
-  bool complete = true;          // false: max_states was reached, or a violation ended the search
-  double seconds = 0;
-  std::vector<Found> found;      // the first violation, or the first stuck state
-=======
   bool complete = true;  // false: max_states was reached, or a violation ended the search
   double seconds = 0;
   std::vector<Found> found;  // the first violation, or the first stuck state
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 };
 
 Verdict explore(World& world, const Limits& limits);

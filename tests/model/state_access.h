@@ -42,12 +42,7 @@ struct StateAccess {
   static void deadline(Coordinator& c, Instant now) { c.deadline_ = now; }
   // Whose answer the phase waits for.
   static bool awaited(const Coordinator& c, const Incarnation& who) {
-<<<<<<< HEAD
-    if (c.phase_ == Coordinator::Phase::kWedging)
-      return c.candidates_.contains(who) && !c.reports_.contains(who);
-=======
     if (c.phase_ == Coordinator::Phase::kWedging) return c.candidates_.contains(who) && !c.reports_.contains(who);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     auto it = c.joiners_.find(who);
     return c.phase_ == Coordinator::Phase::kLevelling && it != c.joiners_.end() && !it->second;
   }

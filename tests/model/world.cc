@@ -79,13 +79,8 @@ std::uint64_t World::signature_of(const State& s) const {
   return least;
 }
 
-<<<<<<< HEAD
-// Members stand before their first hello; unless formation is explored too, the first view is then formed without faults
-// (and the joiner comes after it).
-=======
 // Members stand before their first hello; unless formation is explored too, the first view is then formed without
 // faults (and the joiner comes after it).
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 State World::initial() {
   Coord coord{Coordinator(coordinator_config(1), std::nullopt, kNow), {}, {}, 1, {}};
   State s;
@@ -147,25 +142,16 @@ void World::coordinator_steps(const State& s, const Visit& visit) {
     if (!link.to_coord.empty()) act_coord(s, {Act::kDeliverUp, u, {}, false, 0}, link.to_coord.front(), visit);
     const bool here = reachable(s, slot);
     if (StateAccess::watches(c.core, inc) && !c.core.suspected().contains(inc)) {
-<<<<<<< HEAD
-      const bool allowed = !procs_[s.proc[slot]].running() || (here ? s.failures_left > 0 && (bounds_.faults & kSilence) : s.timeouts_left > 0);
-=======
       const bool allowed = !procs_[s.proc[slot]].running() ||
                            (here ? s.failures_left > 0 && (bounds_.faults & kSilence) : s.timeouts_left > 0);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       const bool cut = !here && procs_[s.proc[slot]].running();
       if (allowed) act_coord(s, {Act::kSilence, u, {}, here, cut}, 0, visit);
     }
     if (StateAccess::awaited(c.core, inc)) {
-<<<<<<< HEAD
-      if (!procs_[s.proc[slot]].running()) right = true;
-      else (here ? wrong : cut_off) = true;
-=======
       if (!procs_[s.proc[slot]].running())
         right = true;
       else
         (here ? wrong : cut_off) = true;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
     }
     const bool idle = c.core.phase() == Coordinator::Phase::kIdle;
     if (idle && here && c.core.suspected().contains(inc) && link.to_coord.empty())
@@ -173,18 +159,12 @@ void World::coordinator_steps(const State& s, const Visit& visit) {
     if (bounds_.rule == Rule::kCachedPrepared && here) act_coord(s, {Act::kCacheReport, u, {}, false, 0}, 0, visit);
   }
   if (!StateAccess::has_deadline(c.core)) return;
-<<<<<<< HEAD
-  if (right && !cut_off && !wrong) act_coord(s, {Act::kDeadline, 0, {}, false, 0}, 0, visit);
-  else if (cut_off && !wrong && s.timeouts_left > 0) act_coord(s, {Act::kDeadline, 0, {}, false, 1}, 0, visit);
-  else if (wrong && s.failures_left > 0 && (bounds_.faults & kSlow)) act_coord(s, {Act::kDeadline, 0, {}, true, 0}, 0, visit);
-=======
   if (right && !cut_off && !wrong)
     act_coord(s, {Act::kDeadline, 0, {}, false, 0}, 0, visit);
   else if (cut_off && !wrong && s.timeouts_left > 0)
     act_coord(s, {Act::kDeadline, 0, {}, false, 1}, 0, visit);
   else if (wrong && s.failures_left > 0 && (bounds_.faults & kSlow))
     act_coord(s, {Act::kDeadline, 0, {}, true, 0}, 0, visit);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 }
 
 void World::member_steps(const State& s, int slot, const Visit& visit) {
@@ -196,15 +176,10 @@ void World::member_steps(const State& s, int slot, const Visit& visit) {
   if (p.fetch) {
     const int source = slot_of(p.fetch->source.inc);
     const Proc& from = procs_[s.proc[source]];
-<<<<<<< HEAD
-    if (!from.running()) act_member(s, slot, Do::kFetched, 0, visit);
-    else if (from.copied >= p.fetch->op) act_member(s, slot, Do::kFetched, 1ull + s.proc[source], visit);
-=======
     if (!from.running())
       act_member(s, slot, Do::kFetched, 0, visit);
     else if (from.copied >= p.fetch->op)
       act_member(s, slot, Do::kFetched, 1ull + s.proc[source], visit);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   }
 }
 
@@ -220,12 +195,8 @@ void World::engine_steps(const State& s, int slot, const Visit& visit) {
     const Page& page = p.pages.back();
     for (int to = 0; to < bounds_.slots(); ++to) {
       const Proc& q = *procs[to];
-<<<<<<< HEAD
-      if (to == slot || !q.running() || q.counter.epoch() + 1 != p.pages.size() || page.reach[to].ready != 255) continue;
-=======
       if (to == slot || !q.running() || q.counter.epoch() + 1 != p.pages.size() || page.reach[to].ready != 255)
         continue;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       const Page& taken = q.page();
       const std::uint64_t committed = q.counter.committed();
       if (page.ready <= taken.placed && page.placed <= taken.prepared && page.prepared <= committed) continue;
@@ -326,15 +297,10 @@ bool World::settle_step(State& s) {
 void World::act_coord(const State& s, Action action, std::uint32_t message, const Visit& visit) {
   State next = s;
   const bool timeout = action.act == Act::kSilence || action.act == Act::kDeadline;
-<<<<<<< HEAD
-  if (action.fault) --next.failures_left;
-  else if (timeout && (action.arg == 1)) --next.timeouts_left;
-=======
   if (action.fault)
     --next.failures_left;
   else if (timeout && (action.arg == 1))
     --next.timeouts_left;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   std::array<std::optional<Link>, kMaxSlots> links;
   const auto link = [&](int slot) -> Link& {
     if (!links[slot]) links[slot] = links_[s.link[slot]];
@@ -367,15 +333,10 @@ void World::act_member(const State& s, int slot, Do what, std::uint64_t arg, con
   State next = s;
   next.proc[slot] = result.proc;
   const bool wrong_rule_step = what == Do::kAbort || what == Do::kReturnBuffer;
-<<<<<<< HEAD
-  if (ask) --next.asks_left;
-  else if (fault && !wrong_rule_step) --next.failures_left;
-=======
   if (ask)
     --next.asks_left;
   else if (fault && !wrong_rule_step)
     --next.failures_left;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   Link link = links_[s.link[slot]];
   if (what == Do::kHear) link.to_member.erase(link.to_member.begin());
   if (what == Do::kConnect) link.up = true;
@@ -390,12 +351,8 @@ const World::MemberResult& World::member_step(std::uint32_t proc, Do what, std::
   const Key key{proc, static_cast<std::uint16_t>(what), arg};
   if (auto it = member_memo_.find(key); it != member_memo_.end()) return it->second;
   Proc p = procs_[proc];
-<<<<<<< HEAD
-  const ToMember* message = what == Do::kHear ? &std::get<ToMember>(messages_[static_cast<std::uint32_t>(arg)].what) : nullptr;
-=======
   const ToMember* message =
       what == Do::kHear ? &std::get<ToMember>(messages_[static_cast<std::uint32_t>(arg)].what) : nullptr;
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   const Proc* source = what == Do::kFetched && arg != 0 ? &procs_[static_cast<std::uint32_t>(arg - 1)] : nullptr;
   const Step step = take_step(p, bounds_, what, arg, message, source);
   MemberResult result;
@@ -413,15 +370,10 @@ const World::CoordResult& World::coord_step(std::uint32_t coord, Act act, int sl
   const Incarnation inc = incarnation_of(slot);
   switch (act) {
     case Act::kDeliverUp:
-<<<<<<< HEAD
-      if (message == kLost) apply_input(c, MemberLost{inc}, result);
-      else apply_input(c, FromMember{inc, std::get<ToCoordinator>(messages_[message].what)}, result);
-=======
       if (message == kLost)
         apply_input(c, MemberLost{inc}, result);
       else
         apply_input(c, FromMember{inc, std::get<ToCoordinator>(messages_[message].what)}, result);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       break;
     case Act::kWrite: {
       const Decision d = *c.writing;
@@ -465,24 +417,17 @@ void World::apply_input(Coord& c, const CoordinatorInput& input, CoordResult& re
   std::vector<FromMember> echoes;
   for (const CoordinatorAction& action : actions) {
     if (const auto* append = std::get_if<AppendLog>(&action)) {
-<<<<<<< HEAD
-      if (c.writing || append->decision.view.epoch != c.log.size() + 1) result.violation = "G6: an epoch is decided twice";
-=======
       if (c.writing || append->decision.view.epoch != c.log.size() + 1)
         result.violation = "G6: an epoch is decided twice";
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       if (bounds_.rule == Rule::kTrimMax) {
         Decision& d = StateAccess::pending(c.core);
         for (const auto& [inc, report] : StateAccess::reports(c.core))
           if (d.view.contains(inc)) d.trim = std::max(d.trim, report.prepared);
       }
       c.writing = StateAccess::pending(c.core);
-<<<<<<< HEAD
-=======
       if (c.writing->planned && !bounds_.mark(c.writing->trim))
         result.violation =
             "G4: a planned change is cut at op " + std::to_string(c.writing->trim) + ", which ends no step";
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
       continue;
     }
     const auto& send = std::get<SendToMember>(action);
@@ -494,12 +439,8 @@ void World::apply_input(Coord& c, const CoordinatorInput& input, CoordResult& re
     const int slot = slot_of(send.to);
     if (bounds_.rule == Rule::kCachedPrepared && std::holds_alternative<Wedge>(send.message))
       echoes.push_back({send.to, Wedged{0, c.cached[slot]}});
-<<<<<<< HEAD
-    else result.sends.emplace_back(slot, messages_.id(Message{send.message}));
-=======
     else
       result.sends.emplace_back(slot, messages_.id(Message{send.message}));
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   }
   for (const FromMember& echo : echoes) apply_input(c, echo, result);
 }

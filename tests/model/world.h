@@ -1,12 +1,3 @@
-<<<<<<< HEAD
-// World: members, the coordinator, the connections between them, and every step that can happen next. States are small: a
-// number per component, each component kept once (intern.h); what a component does on an input is computed once.
-//
-// Connections are FIFO. Messages are lost only with their connection: then the member connects anew, and the coordinator
-// notices the loss whenever. Pauses are delays. Time stands still; a deadline fires as a step: freely where it is right
-// (someone awaited is dead or cut off), else as a failure. Members read peers' words when they use them: words only rise,
-// so reading earlier, or in any order, leads to no other state.
-=======
 // World: members, the coordinator, the connections between them, and every step that can happen next. States are small:
 // a number per component, each component kept once (intern.h); what a component does on an input is computed once.
 //
@@ -14,7 +5,6 @@
 // coordinator notices the loss whenever. Pauses are delays. Time stands still; a deadline fires as a step: freely where
 // it is right (someone awaited is dead or cut off), else as a failure. Members read peers' words when they use them:
 // words only rise, so reading earlier, or in any order, leads to no other state.
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #pragma once
 
 #include <array>
@@ -24,13 +14,8 @@
 #include <unordered_map>
 #include <vector>
 
-<<<<<<< HEAD
-#include "tests/model/bounds.h"
-#include "ft/core/coordinator.h"
-=======
 #include "ft/core/coordinator.h"
 #include "tests/model/bounds.h"
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
 #include "tests/model/intern.h"
 #include "tests/model/proc.h"
 
@@ -42,23 +27,15 @@ struct State {
   std::array<std::uint32_t, kMaxSlots> link{};
   std::uint16_t failures_left = 0;
   std::uint16_t asks_left = 0;
-<<<<<<< HEAD
-  std::uint16_t timeouts_left = 0;  // of living members that are cut off: follow from a failure, but are bounded like it
-=======
   std::uint16_t timeouts_left =
       0;  // of living members that are cut off: follow from a failure, but are bounded like it
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   bool operator==(const State&) const = default;
 };
 
 // The coordinator's process and its disk.
 struct Coord {
   Coordinator core;
-<<<<<<< HEAD
-  std::vector<Decision> log;  // durable, by epoch - 1
-=======
   std::vector<Decision> log;        // durable, by epoch - 1
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   std::optional<Decision> writing;  // handed to the disk
   std::uint64_t life = 1;
   std::array<Report, kMaxSlots> cached{};  // wrong rule: what heartbeats said
@@ -151,12 +128,8 @@ class World {
   const CoordResult& coord_step(std::uint32_t coord, Act act, int slot, std::uint32_t message);
   const MemberResult& member_step(std::uint32_t proc, Do what, std::uint64_t arg);
   void act_coord(const State& s, Action action, std::uint32_t message, const Visit& visit);
-<<<<<<< HEAD
-  void act_member(const State& s, int slot, Do what, std::uint64_t arg, const Visit& visit, bool fault = false, bool ask = false);
-=======
   void act_member(const State& s, int slot, Do what, std::uint64_t arg, const Visit& visit, bool fault = false,
                   bool ask = false);
->>>>>>> c5b5c1b (tests/model: the exhaustive explorer, build/bin/explore)
   void act_link(const State& s, const Action& action, const Visit& visit);
   void apply_input(Coord& c, const CoordinatorInput& input, CoordResult& result);
   [[nodiscard]] bool link_broken(const Link& l) const { return !l.up || !l.known; }
