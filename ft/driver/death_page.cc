@@ -51,7 +51,8 @@ DeathReading read_slot(const DeathSlot& slot) {
   r.inc = {slot.inc_hi.load(std::memory_order_acquire), slot.inc_lo.load(std::memory_order_acquire)};
   r.pid = slot.pid.load(std::memory_order_relaxed);
   const std::uint32_t word = word_of(slot);
-  r.alive = (word & FUTEX_TID_MASK) != 0 && (word & FUTEX_OWNER_DIED) == 0;
+  r.died = (word & FUTEX_OWNER_DIED) != 0;
+  r.alive = (word & FUTEX_TID_MASK) != 0 && !r.died;
   return r;
 }
 

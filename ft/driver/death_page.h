@@ -34,6 +34,7 @@ struct DeathReading {
   Incarnation inc;  // null: nobody has begun here
   std::int32_t pid = 0;
   bool alive = false;  // an owner holds the word
+  bool died = false;      // its owner ended without giving it back, so the kernel marked it; not after a plain end
 };
 [[nodiscard]] DeathReading read_slot(const DeathSlot& slot);
 // Alive and still this incarnation's.

@@ -33,12 +33,12 @@ bool is_ours(const struct sigaction& action) {
 
 Result<std::unique_ptr<DumpSignal>> DumpSignal::install() {
   const std::lock_guard lock(users_mutex);
-  struct sigaction current{};
+  struct sigaction current {};
   if (::sigaction(SIGUSR1, nullptr, &current) != 0)
     return {Code::kSystem, std::string("SIGUSR1 handler: ") + std::strerror(errno)};
   if (users == 0 && !is_ours(current)) {
     earlier = current;
-    struct sigaction ours{};
+    struct sigaction ours {};
     ours.sa_sigaction = on_signal;
     ours.sa_flags = SA_SIGINFO | SA_RESTART;
     ::sigemptyset(&ours.sa_mask);
@@ -52,7 +52,7 @@ Result<std::unique_ptr<DumpSignal>> DumpSignal::install() {
 DumpSignal::~DumpSignal() {
   const std::lock_guard lock(users_mutex);
   if (--users != 0) return;
-  struct sigaction current{};
+  struct sigaction current {};
   if (::sigaction(SIGUSR1, nullptr, &current) == 0 && is_ours(current)) ::sigaction(SIGUSR1, &earlier, nullptr);
 }
 

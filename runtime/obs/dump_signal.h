@@ -3,7 +3,8 @@
 // A handler is the process's, so this is the one place of the library with process-wide state: a counter that the
 // handler raises (async-signal-safe) and the handler that was there before, which is called too. Installed while at
 // least one DumpSignal lives, so only in programs that asked for a trace; the last one puts the earlier handler back,
-// unless somebody has replaced ours meanwhile. Threading: construction and destruction from any thread; taken() from one.
+// unless somebody has replaced ours meanwhile. Threading: construction and destruction from any thread; taken() from
+// one.
 #pragma once
 
 #include <cstdint>

@@ -34,9 +34,9 @@ Status write_all(int fd, const std::string& text, const std::string& path) {
 }  // namespace
 
 const char* name_of(Event event) {
-  constexpr const char* names[] = {"submitted", "started", "placed",  "prepared", "committed", "released", "redone",
-                                   "failed",    "step",    "wedge",   "install",  "suspect",   "restored", "cut",
-                                   "evicted",   "link_up", "link_down", "timeout", "ended"};
+  constexpr const char* names[] = {"submitted", "started", "placed",    "prepared", "committed", "released", "redone",
+                                   "failed",    "step",    "wedge",     "install",  "suspect",   "restored", "cut",
+                                   "evicted",   "link_up", "link_down", "timeout",  "ended"};
   static_assert(std::size(names) == static_cast<std::size_t>(Event::kCount));
   return event < Event::kCount ? names[static_cast<std::size_t>(event)] : "unknown";
 }
@@ -70,7 +70,8 @@ std::string FlightRecorder::dump() const {
   for (const char c : label_)
     if (c >= ' ' && c != '"' && c != '\\') label += c;
   char line[256];
-  std::snprintf(line, sizeof line, "{\"flight\":1,\"pid\":%d,\"recorded\":%" PRIu64 ",\"kept\":%zu,\"time_ns\":%" PRId64,
+  std::snprintf(line, sizeof line,
+                "{\"flight\":1,\"pid\":%d,\"recorded\":%" PRIu64 ",\"kept\":%zu,\"time_ns\":%" PRId64,
                 static_cast<int>(::getpid()), recorded, list.size(), now().ns);
   std::string out = std::string(line) + ",\"who\":\"" + label + "\"}\n";
   out.reserve(out.size() + list.size() * 96);

@@ -52,7 +52,7 @@ class FlightRecorder {
   struct Entry {
     std::int64_t time_ns = 0;  // CLOCK_MONOTONIC, comparable between the processes of a host
     OpId op = 0;
-    Epoch epoch = 0;           // low 40 bits
+    Epoch epoch = 0;  // low 40 bits
     Event event = Event::kSubmitted;
     std::uint16_t arg = 0;
   };
@@ -96,7 +96,8 @@ class FlightRecorder {
   };
   static_assert(sizeof(Slot) == 32);
   // Binds a slot's words to each other and to the ticket, so no order between the stores is needed.
-  static std::uint64_t check_of(std::uint64_t ticket, std::uint64_t time, std::uint64_t op, std::uint64_t word) noexcept {
+  static std::uint64_t check_of(std::uint64_t ticket, std::uint64_t time, std::uint64_t op,
+                                std::uint64_t word) noexcept {
     return (ticket + 1) * 0x9e3779b97f4a7c15ull ^ time ^ (op << 21 | op >> 43) ^ (word << 42 | word >> 22);
   }
 

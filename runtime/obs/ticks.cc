@@ -37,7 +37,8 @@ std::int64_t TickClock::ns_of(std::uint64_t ticks, const Pair& until) const noex
   if (!counter_) return static_cast<std::int64_t>(ticks);
   if (ticks <= begin_.ticks || until.ticks <= begin_.ticks) return begin_.ns;
   if (ticks >= until.ticks) return until.ns;
-  const auto part = static_cast<long double>(ticks - begin_.ticks) / static_cast<long double>(until.ticks - begin_.ticks);
+  const auto part =
+      static_cast<long double>(ticks - begin_.ticks) / static_cast<long double>(until.ticks - begin_.ticks);
   return begin_.ns + static_cast<std::int64_t>(part * static_cast<long double>(until.ns - begin_.ns));
 }
 

@@ -7,7 +7,8 @@ using namespace regroup;
 using namespace regroup::launch;
 
 TEST_CASE("a chaos spec names action, target, trigger and length") {
-  const auto faults = parse_chaos("kill:2@step:60,stop:1@step:120+3s,kill:3@failpoint:after_first_chunk#2,kill:coordinator@time:250ms", 4);
+  const auto faults = parse_chaos(
+      "kill:2@step:60,stop:1@step:120+3s,kill:3@failpoint:after_first_chunk#2,kill:coordinator@time:250ms", 4);
   REQUIRE(faults.ok());
   REQUIRE(faults->size() == 4);
   CHECK((*faults)[0].target == 2);
@@ -21,8 +22,9 @@ TEST_CASE("a chaos spec names action, target, trigger and length") {
 }
 
 TEST_CASE("a chaos spec that cannot be meant is refused, and the error names the fault") {
-  for (const char* bad : {"kill", "kill:9@step:1", "maim:1@step:1", "kill:1@step:x", "stop:1@step:5", "kill:1@step:5+2s",
-                          "kill:1@failpoint:nowhere", "kill:coordinator@step:1", "kill:1@time:5", "kill:1@step:1,"}) {
+  for (const char* bad :
+       {"kill", "kill:9@step:1", "maim:1@step:1", "kill:1@step:x", "stop:1@step:5", "kill:1@step:5+2s",
+        "kill:1@failpoint:nowhere", "kill:coordinator@step:1", "kill:1@time:5", "kill:1@step:1,"}) {
     INFO(bad);
     const auto faults = parse_chaos(bad, 4);
     CHECK(faults.code() == Code::kConfig);

@@ -9,9 +9,8 @@
 #include <cstdio>
 #include <fstream>
 #include <iterator>
-#include <thread>
-
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "base/rng.h"
 
@@ -123,7 +122,7 @@ TEST_CASE("a tick writes the trace file once for every request") {
   CHECK(recorder.tick());
   CHECK_FALSE(recorder.tick());
   CHECK(lines_of(read_file(path)).size() == 2);
-  struct stat st{};
+  struct stat st {};
   CHECK(::stat((path + ".part").c_str(), &st) != 0);
 }
 
@@ -136,7 +135,8 @@ TEST_CASE("a trace file that cannot be written is an error and leaves nothing") 
 
 TEST_CASE("SIGUSR1 makes every tracing recorder of the process dump, and the earlier handler is called and restored") {
   const TempDir dir;
-  struct sigaction mine{}, saved{}, current{};
+  struct sigaction mine {
+  }, saved{}, current{};
   mine.sa_handler = earlier_handler;
   ::sigaction(SIGUSR1, &mine, &saved);
   earlier_calls = 0;

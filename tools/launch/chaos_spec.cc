@@ -35,7 +35,8 @@ std::optional<std::uint64_t> number(std::string_view text) {
 std::string known_points() {
   std::string names;
   for (int i = 0; i < static_cast<int>(Point::kCount); ++i)
-    if (static_cast<Point>(i) != Point::kStep) names += std::string(names.empty() ? "" : ", ") + name_of(static_cast<Point>(i));
+    if (static_cast<Point>(i) != Point::kStep)
+      names += std::string(names.empty() ? "" : ", ") + name_of(static_cast<Point>(i));
   return names;
 }
 
@@ -46,9 +47,12 @@ class Parser {
   Result<Fault> parse() {
     std::string_view rest = text_;
     const auto action = cut(rest, ':');
-    if (action == "kill") fault_.action = Fault::Action::kKill;
-    else if (action == "stop") fault_.action = Fault::Action::kStop;
-    else return wrong("begins with kill: or stop:");
+    if (action == "kill")
+      fault_.action = Fault::Action::kKill;
+    else if (action == "stop")
+      fault_.action = Fault::Action::kStop;
+    else
+      return wrong("begins with kill: or stop:");
     const auto target = cut(rest, '@');
     if (!target) return wrong("needs '@' and when it happens: step:N, failpoint:NAME or time:DURATION");
     if (const Status s = parse_target(*target); !s.ok()) return s.error();

@@ -1,11 +1,8 @@
 #include "tools/launch/coordinator_child.h"
 
-#include <fcntl.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -13,66 +10,95 @@
 #include <filesystem>
 
 #include "base/clock.h"
-#include "base/rng.h"
 
 namespace regroup::launch {
+namespace {
 
-CoordinatorChild::~CoordinatorChild() {
-  if (log_.empty()) return;
-  std::error_code ignored;
-  std::filesystem::remove(log_, ignored);
+constexpr Duration kLongLife = Duration::from_s(5);
+constexpr Duration kStartBound = Duration::from_s(10);
+constexpr std::string_view kSays = "coordinator ";
+
+Duration pause_before(int start) {
+  return std::min(Duration::from_ms(25) * (1 << std::min(start, 6)), Duration::from_s(1));
 }
 
-Status CoordinatorChild::start() {
+}  // namespace
+
+CoordinatorChild::~CoordinatorChild() {
+  end();
+  std::error_code ignored;
+  if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+}
+
+void CoordinatorChild::end() {
+  given_up_ = true;
+  for (int i = 0; child_.running() && i < 2500; ++i) {
+    child_.send_group(SIGKILL);
+    if (!child_.poll()) ::poll(nullptr, 0, 2);
+  }
+}
+
+Status CoordinatorChild::spawn(Instant at) {
   const bool first = address_.empty();
-  if (first) {
-    const char* tmp = std::getenv("TMPDIR");
-    log_ = std::string(tmp ? tmp : "/tmp") + "/regroup-view-log-" + std::to_string(random_u64());
-  }
-  // Its standard output is read here for the one line with the address, so it is not started as other children are.
-  int pipe_fds[2];
-  if (::pipe2(pipe_fds, O_CLOEXEC) != 0) return {Code::kSystem, std::string("pipe: ") + std::strerror(errno)};
-  Fd read_end(pipe_fds[0]), write_end(pipe_fds[1]);
-  std::vector<std::string> args{"/proc/self/exe", "coordinator", "--listen", first ? listen_ : address_, "--log", log_,
-                                "--group", group_};
-  if (first) args.push_back("--create");
-  std::vector<char*> argv;
-  for (std::string& a : args) argv.push_back(a.data());
-  argv.push_back(nullptr);
-  const pid_t pid = ::fork();
-  if (pid < 0) return {Code::kSystem, std::string("fork: ") + std::strerror(errno)};
-  if (pid == 0) {
-    ::setpgid(0, 0);
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    sigset_t none;
-    ::sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::dup2(write_end.get(), 1);
-    ::execv(argv[0], argv.data());
-    ::_exit(127);
-  }
-  ::setpgid(pid, pid);
-  write_end.reset();
-  child_.pid = pid;
-  std::string line;
-  const Instant until = now() + Duration::from_s(10);
-  while (line.find('\n') == line.npos && now() < until) {
-    pollfd p{read_end.get(), POLLIN, 0};
-    if (::poll(&p, 1, 100) <= 0) continue;
-    char part[256];
-    const ssize_t n = ::read(read_end.get(), part, sizeof part);
-    if (n <= 0) break;
-    line.append(part, static_cast<std::size_t>(n));
-  }
-  if (!line.starts_with("coordinator ")) {
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
-    child_.pid = -1;
-    return {Code::kUnavailable, "the coordinator did not start at " + (first ? listen_ : address_)};
-  }
-  address_ = line.substr(12, line.find('\n') - 12);
-  child_.out = Output(std::move(read_end), 2, "[coordinator] ");
+  ChildSetup setup;
+  setup.argv = {program_, "coordinator",         "--listen", first ? listen_ : address_,
+                "--log",  folder_ + "/view-log", "--group",  group_};
+  if (first) setup.argv.push_back("--create");
+  setup.prefix = "[coordinator] ";
+  setup.out_to = 2;
+  Result<Child> child = Child::start(setup);
+  if (!child) return child.error();
+  child_ = std::move(*child);
+  started_ = at;
+  listens_ = told_up_ = false;
+  child_.out().set_tap([this](std::string_view line) {
+    if (listens_ || !line.starts_with(kSays)) return false;
+    address_ = line.substr(kSays.size());
+    return listens_ = true;
+  });
   return {};
+}
+
+Status CoordinatorChild::start(Duration bound) {
+  const char* tmp = std::getenv("TMPDIR");
+  folder_ = std::string(tmp != nullptr && *tmp != '\0' ? tmp : "/tmp") + "/regroup-run-XXXXXX";
+  if (::mkdtemp(folder_.data()) == nullptr) {
+    const std::string where = std::exchange(folder_, {});
+    return {Code::kSystem, "cannot make the folder " + where + ": " + std::strerror(errno)};
+  }
+  if (Status s = spawn(now()); !s) return s;
+  for (const Instant until = now() + bound; !listens_ && child_.running() && now() < until; child_.poll()) {
+    pollfd ends[] = {{child_.out().fd(), POLLIN, 0}, {child_.err().fd(), POLLIN, 0}};
+    ::poll(ends, 2, 20);
+    child_.err().pump(), child_.out().pump();
+  }
+  if (!child_.running()) return {Code::kUnavailable, "the coordinator ended before it listened at " + listen_};
+  if (!listens_) return {Code::kUnavailable, "the coordinator did not listen at " + listen_ + " in time"};
+  return {};
+}
+
+CoordinatorChild::Change CoordinatorChild::poll(Instant at) {
+  if (given_up_) return Change::kNone;
+  child_.out().pump(), child_.err().pump();
+  if (listens_ && !told_up_) return told_up_ = true, Change::kUp;
+  if (child_.running() && !listens_ && at - started_ > kStartBound) child_.send_group(SIGKILL);
+  if (const auto change = child_.poll()) {
+    if (change->kind == ChildChange::Kind::kStopped) return Change::kStopped;
+    if (change->kind == ChildChange::Kind::kContinued) return Change::kContinued;
+    short_lives_ = listens_ && at - started_ >= kLongLife ? 0 : short_lives_ + 1;
+    again_at_ = at + pause_before(short_lives_);
+    trouble_ = change->signal != 0 ? std::string("died by SIG") + ::sigabbrev_np(change->signal)
+                                   : "ended with status " + std::to_string(change->status);
+    return Change::kDied;
+  }
+  if (child_.running() || at < again_at_) return Change::kNone;
+  if (short_lives_ >= kMaxStarts) return given_up_ = true, Change::kGivenUp;
+  again_at_ = Instant::never();
+  if (Status s = spawn(at); !s) {
+    trouble_ = s.error().detail;
+    again_at_ = at + pause_before(++short_lives_);
+  }
+  return Change::kNone;
 }
 
 }  // namespace regroup::launch

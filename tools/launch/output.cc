@@ -20,11 +20,14 @@ Output::Output(Fd from, int to, std::string prefix) : from_(std::move(from)), to
 }
 
 void Output::forward(std::string_view line) {
+  if (tap_ && tap_(line)) return;
   const std::string text = prefix_ + std::string(line) + "\n";
   for (std::size_t at = 0; at < text.size() && to_ >= 0;) {
     const ssize_t n = ::write(to_, text.data() + at, text.size() - at);
-    if (n >= 0) at += static_cast<std::size_t>(n);
-    else if (errno != EINTR) to_ = -1;
+    if (n >= 0)
+      at += static_cast<std::size_t>(n);
+    else if (errno != EINTR)
+      to_ = -1;
   }
 }
 

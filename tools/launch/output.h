@@ -3,6 +3,7 @@
 // (a closed pipe) swallows the rest; it never ends the launcher. Threading: one thread.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -16,6 +17,8 @@ class Output {
   // Reads `from` (made non-blocking) and writes lines to the descriptor `to`, which it does not own.
   Output(Fd from, int to, std::string prefix);
 
+  // Sees every line first; true: it is kept back. May not destroy this object.
+  void set_tap(std::function<bool(std::string_view)> tap) { tap_ = std::move(tap); }
   [[nodiscard]] int fd() const { return from_.get(); }  // for poll; -1: closed
   // Forwards what is there now. Closes at the end of the stream.
   void pump();
@@ -28,6 +31,7 @@ class Output {
   int to_ = -1;
   std::string prefix_;
   std::string partial_;
+  std::function<bool(std::string_view)> tap_;
 };
 
 // The prefix of a rank's lines: "[2] ", in colour for a terminal.
