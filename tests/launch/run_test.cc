@@ -1,5 +1,6 @@
 // `regroup run` with real processes: output, exit status, restarts, the environment of a rank.
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <cstdlib>
 
 #include "tests/launch/run_helper.h"
@@ -37,12 +38,15 @@ TEST_CASE("without prefix the output is forwarded as it is") {
 }
 
 TEST_CASE("a rank is told who it is, who coordinates, and nothing of the launcher's signal handling") {
+  const int inherited[] = {SIGQUIT, SIGXFSZ, SIGUSR2};  // as behind a shell's '&' or below Python
+  for (int number : inherited) std::signal(number, SIG_IGN);
   const Ended e =
       run_script({"-n", "2", "--group", "g7", "--transport", "tcp"},
                  "echo r=$REGROUP_RANK,$RANK,$LOCAL_RANK w=$REGROUP_WORLD_SIZE,$WORLD_SIZE,$LOCAL_WORLD_SIZE "
                  "l=$REGROUP_LAUNCHER g=$REGROUP_GROUP t=$REGROUP_TRANSPORT; echo c=$REGROUP_COORDINATOR; "
                  "[ -e /proc/self/fd/$REGROUP_DEATH_FD ] && echo table; cat; "
                  "grep -E 'Sig(Ign|Blk).*[1-9a-f]' /proc/self/status; true");
+  for (int number : inherited) std::signal(number, SIG_DFL);
   CHECK(e.status == 0);
   CHECK(has(e.output, "[1] r=1,1,1 w=2,2,2 l=1 g=g7 t=tcp\n"));
   CHECK(count_of(e.output, "c=127.0.0.1:") == 2);

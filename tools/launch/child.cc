@@ -30,7 +30,8 @@ void become(const ChildSetup& setup, char* const* argv, pid_t parent, int out, i
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(125);  // it died before the line above
-  for (int number : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGCHLD}) std::signal(number, SIG_DFL);
+  // All of them: what ran the launcher may have had others ignored (a shell SIGQUIT, Python SIGXFSZ).
+  for (int number = 1; number <= SIGRTMAX; ++number) std::signal(number, SIG_DFL);
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
