@@ -139,6 +139,7 @@ bool NetPlane::produce(ExecContext& context) {
       sources_[i] = i == self_ ? in_ : peers_[i].ready.data() + kDescBytes;
     }
     if (mismatch()) return false;
+    if (bytes == 0) return folded_ = true;  // no pointer need be valid
     switch (desc_.kind) {
       case OpKind::kAllReduce: kernels::reduce(desc_.type, desc_.reduce, out, sources_, desc_.count); break;
       case OpKind::kBroadcast: std::memcpy(out, sources_[root_], bytes); break;

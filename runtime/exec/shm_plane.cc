@@ -186,6 +186,15 @@ RunResult ShmPlane::run_small(ExecOp& op, ExecContext& context) {
     }
     inputs_[i] = inlined ? line.body : peers_[i].page->block(op.id);
   }
+  if (bytes != 0) fold_small(op);  // else no pointer need be valid
+  if (auto peer = withdrawn_peer()) return broken(*peer, "withdrawn", false);
+  op.progress.stage = kDone;
+  return RunState::kPrepared;
+}
+
+// The whole result of a small op, from every member's line or block.
+void ShmPlane::fold_small(const ExecOp& op) {
+  const std::size_t n = peers_.size(), bytes = op.desc.bytes();
   const std::size_t whole = op.desc.result_bytes(n);
   if (result_.size() < whole) result_.resize(std::max<std::size_t>(whole, 4096));
   switch (op.desc.kind) {
@@ -198,9 +207,6 @@ RunResult ShmPlane::run_small(ExecOp& op, ExecContext& context) {
       break;
     case OpKind::kBarrier: break;
   }
-  if (auto peer = withdrawn_peer()) return broken(*peer, "withdrawn", false);
-  op.progress.stage = kDone;
-  return RunState::kPrepared;
 }
 
 // --- large ops ---

@@ -57,6 +57,7 @@ class ShmPlane final : public Plane {
   ShmPlane(shm::Domain& domain, ShmStaging& staging, Epoch epoch, std::size_t self, std::size_t n);
   [[nodiscard]] bool is_small(const OpDesc& desc) const;
   RunResult run_small(ExecOp& op, ExecContext& context);
+  void fold_small(const ExecOp& op);
   RunResult run_large(ExecOp& op, ExecContext& context);
   RunResult stage_input(ExecOp& op, ExecContext& context);
   RunResult take_slot(ExecOp& op, ExecContext& context);

@@ -24,7 +24,10 @@ Result<std::unique_ptr<Domain>> Domain::create(const Incarnation& self, std::uin
   return domain;
 }
 
-Domain::~Domain() { worker_.stop(); }
+Domain::~Domain() {
+  worker_.stop();
+  registered_.clear(), spares_.clear();  // their last references use the worker
+}
 
 std::shared_ptr<Peer> Domain::peer(const Incarnation& who, const std::string& socket) {
   std::lock_guard lock(mutex_);
@@ -57,7 +60,7 @@ Result<OwnedPtr> Domain::make(const std::string& what, std::size_t bytes) {
   // Freeing tens of MiB takes milliseconds: not on the thread that drops the last reference.
   return OwnedPtr(owned, [this](Owned* gone) {
     server_->remove(gone->id);
-    if (!worker_.post([gone] { delete gone; })) delete gone;
+    worker_.post([held = std::shared_ptr<Owned>(gone)] {});  // a job that is dropped lets go too
   });
 }
 
