@@ -28,9 +28,14 @@ enum class Rule : std::uint8_t {
   kReadBuffer,         // a read after commit from a caller's buffer
   kBufferReturned,     // a buffer returned without a decision or withdrawal
   kEarlyCut,           // a planned cut reported before its mark is committed
+  kLateFill,           // fill after the report
+  kReduceAbsent,       // a survivor reduces an absent member's shard in its place
+  kNoWithdrawal,       // an output given as scratch handed back after INSTALL without withdrawal
 };
 
-enum class PlaneModel : std::uint8_t { kShm, kNet };
+// kShm: shards stand in peers' segments. kNet: whole results are held. kOut: shards stand in the outputs that the callers
+// gave as scratch, and are pulled before `prepared` is raised.
+enum class PlaneModel : std::uint8_t { kShm, kNet, kOut };
 
 // Failures, asked changes: each is a bit, so that a run can choose.
 enum Fault : unsigned {
@@ -40,7 +45,12 @@ enum Fault : unsigned {
   kSlow = 8,
   kBreak = 16,
   kRestart = 32,
-  kAllFaults = 63
+  kWithdraw = 64,  // a member gives up without a decision: kUnavailable
+  kLose = 128,     // a message is lost; the connection breaks, but later
+  kLate = 256,     // a message is overtaken by those behind it
+  kRepeat = 512,   // a message arrives a second time, behind those behind it
+  kStray = 1024,   // a coordinator with another log speaks to a member
+  kAllFaults = 2047
 };
 enum Ask : unsigned { kAskChange = 1, kAskFail = 2, kAskLeave = 4, kAllAsks = 7 };
 
@@ -64,14 +74,24 @@ struct Bounds {
   [[nodiscard]] int slots() const { return members + (joiner ? 1 : 0); }
   [[nodiscard]] bool mark(OpId op) const { return op % static_cast<OpId>(step) == 0; }
   [[nodiscard]] bool shape_op(OpId op) const { return shape && op == static_cast<OpId>(ops); }
-  // Shared memory: one slot, whatever the window. Network: what was sent is a copy, and stays.
-  [[nodiscard]] int scratch_slots() const { return plane == PlaneModel::kShm ? 1 : 4; }
+  // Shared memory: one slot, whatever the window. Network: what was sent is a copy, and stays. An output for each op in
+  // flight.
+  [[nodiscard]] int scratch_slots() const {
+    return plane == PlaneModel::kShm ? 1 : plane == PlaneModel::kNet ? 4 : window;
+  }
+  [[nodiscard]] bool holds_results() const { return plane != PlaneModel::kShm; }
 };
 
+// A wrong rule, and the least that it needs to show.
 struct RuleInfo {
   Rule rule;
   std::string_view name;
   std::string_view what;
+  unsigned faults = 0;
+  PlaneModel plane = PlaneModel::kShm;
+  int window = 1;
+  bool joiner = false;
+  int step = 1;
 };
 const std::vector<RuleInfo>& rules();
 

@@ -49,6 +49,7 @@ inline constexpr int kMaxOps = 4;
 // What a member shows to its peers in one epoch. One writer; survives its writer (a mapping, or frames in flight).
 struct Page {
   std::uint8_t ready = 0, placed = 0, prepared = 0, released = 0;
+  bool withdrawn = false;
   std::array<Cell, kMaxScratch> scratch{};
   // Network, after the writer's death: how much of the words still reaches slot s; the rest of its frames is lost.
   struct Reach {

@@ -1,4 +1,5 @@
 // What must hold in every state, and what must stay reachable from it.
+#include "tests/model/plane.h"
 #include "tests/model/world.h"
 
 namespace regroup::model {
@@ -19,6 +20,13 @@ std::string World::violation(const State& s) const {
       }
     }
     const CommitCounter& c = p.counter;
+    if (p.running() && p.copied < c.committed()) {
+      Procs procs{};
+      for (int i = 0; i < kMaxSlots; ++i) procs[i] = &procs_[s.proc[i]];
+      if (const OpId k = missing_shard(bounds_, procs, a); k != 0)
+        return "G2: op " + std::to_string(k) + " is committed at member " + std::to_string(a) +
+               ", and a shard of it is missing or foreign";
+    }
     for (OpId k = p.copied + 1u; p.running() && p.installed() && k <= c.high() && bounds_.rule != Rule::kBufferReturned;
          ++k)
       if (!(p.buffers[k % static_cast<OpId>(bounds_.window)] == Cell::input(a, static_cast<std::uint8_t>(k))))

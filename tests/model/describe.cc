@@ -72,6 +72,8 @@ const char* name_of(Do what) {
     case Do::kAskChange: return "asks for a view change";
     case Do::kAskFail: return "asks to fail op ";
     case Do::kAskLeave: return "wants to leave";
+    case Do::kWithdraw: return "WITHDRAWS";
+    case Do::kStray: return "hears a STRANGER: ";
     case Do::kCrash: return "CRASHES";
     case Do::kAbort: return "gives up by itself op ";
     case Do::kReturnBuffer: return "gives back the buffer of op ";
@@ -99,6 +101,7 @@ std::string World::describe(const State& s, const Action& a) const {
       std::string line = member + " " + name_of(a.what);
       switch (a.what) {
         case Do::kHear: return line + " " + text(number(a.arg));
+        case Do::kStray: return line + text(number(a.arg));
         case Do::kSubmit: return line + std::to_string(p.counter.high() + 1);
         case Do::kPlace:
           return line + std::to_string(p.page().placed + 1) + " in epoch " + std::to_string(p.counter.epoch());
@@ -124,6 +127,13 @@ std::string World::describe(const State& s, const Action& a) const {
       return std::string("coordinator's deadline passes") + (a.fault ? ", THOUGH ALL ARE ALIVE" : "");
     case Act::kHeartbeat: return "coordinator hears " + member + ": Heartbeat";
     case Act::kBreak: return "the connection of " + member + " BREAKS";
+    case Act::kLoseUp: return "LOST: " + text(number(links_[s.link[a.slot]].to_coord.front())) + " of " + member;
+    case Act::kLoseDown: return "LOST on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));
+    case Act::kLateUp: return "LATE: " + text(number(links_[s.link[a.slot]].to_coord.front())) + " of " + member;
+    case Act::kLateDown: return "LATE on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));
+    case Act::kRepeatUp: return "REPEATED: " + text(number(links_[s.link[a.slot]].to_coord.front())) + " of " + member;
+    case Act::kRepeatDown:
+      return "REPEATED on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));
     case Act::kRestart: return "the coordinator CRASHES and comes back with its log";
     case Act::kCacheReport: return "coordinator hears " + member + ": Heartbeat with its prepared";
   }

@@ -20,7 +20,8 @@ unsigned bits_of(const std::vector<std::string>& names, const std::map<std::stri
 }
 const std::map<std::string, unsigned> kFaults{{"crash", kCrash},  {"suspect", kSuspect}, {"silence", kSilence},
                                               {"slow", kSlow},    {"break", kBreak},     {"restart", kRestart},
-                                              {"all", kAllFaults}};
+                                              {"withdraw", kWithdraw}, {"lose", kLose}, {"late", kLate}, {"repeat", kRepeat},
+                                              {"stray", kStray}, {"all", kAllFaults}};
 const std::map<std::string, unsigned> kAsks{
     {"change", kAskChange}, {"fail", kAskFail}, {"leave", kAskLeave}, {"all", kAllAsks}};
 
@@ -31,7 +32,9 @@ void print(const Verdict& v, const Bounds& b) {
     for (const std::string& step : found.trace) std::printf("  %3d. %s\n", ++line, step.c_str());
   }
   std::printf("bounds: members %d, joiner %d, ops %d, window %d, asked changes %d, failures %d, plane %s%s%s%s\n",
-              b.members, b.joiner, b.ops, b.window, b.views, b.failures, b.plane == PlaneModel::kShm ? "shm" : "net",
+              b.members, b.joiner, b.ops, b.window, b.views, b.failures, b.plane == PlaneModel::kShm   ? "shm"
+              : b.plane == PlaneModel::kNet ? "net"
+                                            : "out",
               b.formation ? ", from formation" : "", b.lazy_submit ? ", lazy submit" : "",
               b.shape ? ", last op is a shape" : "");
   std::printf("states %zu, steps %zu, depth %zu, ends %zu, violations %zu, stuck %zu, %s, %.1f s\n", v.states, v.steps,
@@ -40,12 +43,36 @@ void print(const Verdict& v, const Bounds& b) {
 
 }  // namespace
 
+// A wrong rule shows itself with few disturbances or not at all: fewest first, each search to its end, so that the
+// trace is short. `faults`: what the caller has asked for, or what the rule needs.
+Verdict explore_rule(Bounds b, const RuleInfo& rule, bool own_faults, const Limits& limits, Bounds& shown) {
+  b.rule = rule.rule;
+  b.window = std::max(b.window, rule.window);
+  b.step = std::max(b.step, rule.step);
+  b.joiner = b.joiner || rule.joiner;
+  b.members = std::min(b.members, kMaxSlots - b.joiner);
+  if (b.plane == PlaneModel::kShm) b.plane = rule.plane;
+  if (!own_faults) b.faults = rule.faults;
+  Verdict v;
+  const int views = b.views, failures = b.faults != 0 ? b.failures : 0;
+  for (int sum = 0; sum <= views + failures; ++sum)
+    for (b.failures = std::max(0, sum - views); b.failures <= std::min(sum, failures); ++b.failures) {
+      b.views = sum - b.failures;
+      World world(b);
+      shown = b;
+      v = explore(world, limits);
+      if (!v.found.empty()) return v;
+    }
+  return v;
+}
+
 int main(int argc, char** argv) {
   CLI::App app{"Explores every behaviour of a small world around the production protocol objects"};
   Bounds b;
   Limits limits;
   bool list = false;
-  std::string rule, plane = "shm", expect;
+  std::string name, plane = "shm", expect;
+  const RuleInfo* rule = nullptr;
   std::vector<std::string> faults{"all"}, asks{"change"};
   app.add_option("--members", b.members, "members of the first view")->check(CLI::Range(1, 4));
   app.add_option("--views", b.views, "view changes that somebody asks for; failures cause theirs on top")
@@ -54,29 +81,30 @@ int main(int argc, char** argv) {
   app.add_option("--ops", b.ops, "collectives")->check(CLI::Range(1, kMaxOps));
   app.add_option("--window", b.window, "collectives in flight")->check(CLI::Range(1, 2));
   app.add_option("--step", b.step, "every n-th op is a mark")->check(CLI::Range(1, kMaxOps));
-  app.add_option("--plane", plane, "shm: shards stand in peers' segments; net: whole results are held")
-      ->check(CLI::IsMember({"shm", "net"}));
-  app.add_option("--faults", faults, "crash,suspect,silence,slow,break,restart (all)")->delimiter(',');
+  app.add_option("--plane", plane, "shm: shards stand in peers' segments; net: whole results are held; out: in the callers' outputs")
+      ->check(CLI::IsMember({"shm", "net", "out"}));
+  app.add_option("--faults", faults, "crash,suspect,silence,slow,break,restart,withdraw,lose,late,repeat,stray (all)")->delimiter(',');
   app.add_option("--asks", asks, "change,fail,leave")->delimiter(',');
   app.add_flag("--join", b.joiner, "an observer joins");
   app.add_flag("--returning", b.returning, "the joiner is a new incarnation of member 0");
   app.add_flag("--formation", b.formation, "begin before the first hello");
   app.add_flag("--lazy-submit", b.lazy_submit, "submitting is a step of its own");
   app.add_flag("--shape", b.shape, "the last op's shape is the membership");
-  app.add_option("--rule", rule, "follow a wrong rule instead");
+  app.add_option("--rule", name, "follow a wrong rule instead, with what it needs to show (plane, window, marks, a joiner)");
   app.add_flag("--list-rules", list, "print the wrong rules");
   app.add_option("--expect", expect, "exit 0 only if this is found: G1, G2, ..., stuck; several by commas");
   app.add_option("--max-states", limits.max_states, "cut short there");
+  app.add_option("--max-seconds", limits.max_seconds, "cut short then");
   app.add_flag("--quiet", limits.quiet, "no progress on stderr");
   try {
     app.parse(argc, argv);
     b.faults = bits_of(faults, kFaults);
     b.asks = bits_of(asks, kAsks);
     if (b.slots() > kMaxSlots) throw CLI::ValidationError("at most 4 members, the joiner included");
-    b.plane = plane == "net" ? PlaneModel::kNet : PlaneModel::kShm;
+    b.plane = plane == "net" ? PlaneModel::kNet : plane == "out" ? PlaneModel::kOut : PlaneModel::kShm;
     for (const RuleInfo& r : rules())
-      if (r.name == rule) b.rule = r.rule;
-    if (!rule.empty() && b.rule == Rule::kNone) throw CLI::ValidationError("unknown rule, see --list-rules: " + rule);
+      if (r.name == name) rule = &r;
+    if (!name.empty() && rule == nullptr) throw CLI::ValidationError("unknown rule, see --list-rules: " + name);
   } catch (const CLI::ParseError& e) {
     const int code = app.exit(e);
     return code == 0 ? 0 : 2;
@@ -86,8 +114,13 @@ int main(int argc, char** argv) {
       std::printf("%-20s %s\n", std::string(r.name).c_str(), std::string(r.what).c_str());
     return 0;
   }
-  World world(b);
-  const Verdict v = explore(world, limits);
+  Verdict v;
+  if (rule != nullptr) {
+    v = explore_rule(b, *rule, app.count("--faults") > 0, limits, b);
+  } else {
+    World world(b);
+    v = explore(world, limits);
+  }
   print(v, b);
   if (!expect.empty()) {
     if (v.found.empty()) return 1;

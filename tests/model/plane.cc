@@ -89,27 +89,54 @@ class Engine {
   [[nodiscard]] bool fails(OpId k) const { return p_.counter.failure_of(k, b_.shape_op(k)).has_value(); }
   [[nodiscard]] bool stopped() const { return p_.counter.frozen(); }
 
+  // Looked at after the reading, before a word is raised.
+  [[nodiscard]] bool somebody_withdrew() const {
+    for (int s = 0; s < kMaxSlots; ++s)
+      if (view_ >> s & 1 && procs_[s]->pages.size() > epoch_ && procs_[s]->pages[epoch_].withdrawn) return true;
+    return false;
+  }
+
   void place(const std::function<void(Do, std::uint64_t)>& visit) const {
     const OpId k = p_.page().placed + 1u;
     if (stopped() || k > p_.counter.high() || fails(k) || p_.copied < decision_.trim) return;
-    if (all_see(&Page::ready, k) && slot_free(k)) visit(Do::kPlace, shard(k).word());
+    if (!all_see(&Page::ready, k) || !slot_free(k)) return;
+    if (b_.plane == PlaneModel::kNet || !somebody_withdrew()) visit(Do::kPlace, shard(k).word());
   }
 
   // The slot of op k held op k - 1: nobody reads that any more.
   [[nodiscard]] bool slot_free(OpId k) const {
-    if (b_.plane == PlaneModel::kNet || k <= decision_.trim + 1) return true;
+    if (b_.plane != PlaneModel::kShm || k <= decision_.trim + 1) return true;
     return b_.rule == Rule::kSlotReuse ? p_.counter.committed() + 1 >= k : all_see(&Page::released, k - 1);
   }
 
   void prepare(const std::function<void(Do, std::uint64_t)>& visit) const {
     const OpId k = p_.counter.prepared() + 1;
+    if (b_.rule == Rule::kLateFill && stopped()) return fill(visit, k);
     if (!p_.counter.can_prepare(k) || fails(k) || p_.page().placed < k) return;
-    if (b_.rule != Rule::kOwnShard && !all_see(&Page::placed, k)) return;
+    const unsigned absent = b_.rule == Rule::kReduceAbsent ? p_.suspects : 0u;
+    if (b_.rule != Rule::kOwnShard && !all_see(&Page::placed, k, absent)) return;
     std::uint64_t shards = 0;
-    for (int s = 0; s < kMaxSlots && b_.plane == PlaneModel::kNet; ++s)
-      if (view_ >> s & 1 && sees(s, &Page::placed) >= k)
-        shards |= std::uint64_t{stands(s, k, epoch_).word()} << (16 * s);
+    for (int s = 0; s < kMaxSlots; ++s) {
+      if (!(view_ >> s & 1)) continue;
+      const bool stood = sees(s, &Page::placed) >= k;
+      if (b_.holds_results() && stood) shards |= std::uint64_t{stands(s, k, epoch_).word()} << (16 * s);
+      if (!stood && absent >> s & 1) shards |= std::uint64_t{shard(k).word()} << (16 * s);
+    }
+    if (b_.plane == PlaneModel::kOut && somebody_withdrew()) return;
     visit(Do::kPrepare, shards);
+  }
+  // Wrong rule: takes what it lacks from a holder although it has reported.
+  void fill(const std::function<void(Do, std::uint64_t)>& visit, OpId k) const {
+    if (k > p_.counter.high() || fails(k)) return;
+    for (int from = 0; from < kMaxSlots; ++from) {
+      if (!(view_ >> from & 1) || from == slot_ || sees(from, &Page::prepared) < k || !procs_[from]->running()) continue;
+      std::uint64_t shards = 0;
+      for (int s = 0; s < kMaxSlots; ++s) shards |= std::uint64_t{held(*procs_[from], k, s).word()} << (16 * s);
+      return visit(Do::kPrepare, shards);
+    }
+  }
+  [[nodiscard]] Cell held(const Proc& p, OpId k, int s) const {
+    return p.staging[k % static_cast<OpId>(b_.scratch_slots())][s];
   }
 
   // The commit counter judges by what was seen; a wrong rule shows it what was not there.
@@ -127,33 +154,35 @@ class Engine {
 
   void copy_out(const std::function<void(Do, std::uint64_t)>& visit) const {
     const OpId k = p_.copied + 1u;
-    const Outcome& o = p_.outcomes[k - 1];
-    const bool held = b_.plane == PlaneModel::kNet;
     const Proc* from = &p_;
-    if (held && b_.rule == Rule::kTrimMax) from = holder(k, o.mask);
+    if (b_.rule == Rule::kTrimMax && b_.holds_results()) from = holder(k, p_.outcomes[k - 1].mask);
     if (from == nullptr) return;  // nobody has it: waits for ever
-    bool whole = true;
-    for (int s = 0; s < kMaxSlots; ++s) {
-      if (!(o.mask >> s & 1)) continue;
-      const Cell cell = held ? from->staging[k % static_cast<OpId>(b_.scratch_slots())][s] : stands(s, k, o.epoch);
-      whole = whole && cell == Cell::whole(o.mask, static_cast<u8>(k));
-    }
-    visit(Do::kCopyOut, whole);
+    visit(Do::kCopyOut, whole(*from, k, p_.outcomes[k - 1]));
   }
   // A living member that holds the whole result of k.
   [[nodiscard]] const Proc* holder(OpId k, unsigned mask) const {
-    for (const Proc* p : procs_) {
-      if (p == nullptr || !p->running()) continue;
-      bool whole = true;
-      for (int s = 0; s < kMaxSlots; ++s)
-        if (mask >> s & 1)
-          whole = whole &&
-                  p->staging[k % static_cast<OpId>(b_.scratch_slots())][s] == Cell::whole(mask, static_cast<u8>(k));
-      if (whole) return p;
-    }
+    for (const Proc* p : procs_)
+      if (p != nullptr && p->running() && whole(*p, k, {Outcome::kCommitted, 0, static_cast<u8>(mask)})) return p;
     return nullptr;
   }
+  // Does the result of k stand, as `p` has it at hand?
+  [[nodiscard]] bool whole(const Proc& p, OpId k, const Outcome& o) const {
+    for (int s = 0; s < kMaxSlots; ++s) {
+      if (!(o.mask >> s & 1)) continue;
+      const bool own = b_.holds_results() || (b_.rule == Rule::kReduceAbsent && held(p, k, s).op == k);
+      if (!((own ? held(p, k, s) : stands(s, k, o.epoch)) == Cell::whole(o.mask, static_cast<u8>(k)))) return false;
+    }
+    return true;
+  }
 
+ public:
+  [[nodiscard]] OpId missing_shard() const {
+    for (OpId k = p_.copied + 1u; k <= p_.counter.committed() && b_.rule != Rule::kTrimMax; ++k)
+      if (p_.outcomes[k - 1].kind == Outcome::kCommitted && !whole(p_, k, p_.outcomes[k - 1])) return k;
+    return 0;
+  }
+
+ private:
   const Bounds& b_;
   const Procs& procs_;
   const Proc& p_;
@@ -168,6 +197,10 @@ class Engine {
 void engine_steps_of(const Bounds& bounds, const Procs& procs, int slot,
                      const std::function<void(Do, std::uint64_t)>& visit) {
   Engine(bounds, procs, slot).steps(visit);
+}
+
+OpId missing_shard(const Bounds& bounds, const Procs& procs, int slot) {
+  return Engine(bounds, procs, slot).missing_shard();
 }
 
 }  // namespace regroup::model

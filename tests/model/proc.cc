@@ -21,6 +21,11 @@ class Stepper {
     if (b_.rule == Rule::kCachedPrepared) force_wedge(message);
     feed(FromCoordinator{message});
   }
+  void hear_stray(const ToMember& message) {
+    stray_ = true;
+    feed(FromCoordinator{message});
+    step_.said.clear();  // to the stranger
+  }
 
   void freeze() {
     CommitCounter thawed = p_.counter;
@@ -60,16 +65,24 @@ class Stepper {
     Page& page = p_.page();
     ++page.placed;
     page.scratch[page.placed % b_.scratch_slots()] = shard;
-    if (b_.rule == Rule::kOldScratch)  // the same memory in every epoch
-      for (Page& old : p_.pages) old.scratch = page.scratch;
+    share_scratch();
+  }
+  // The same memory in every epoch: the callers' outputs.
+  void share_scratch() {
+    const auto scratch = p_.page().scratch;
+    if (b_.rule == Rule::kOldScratch || b_.plane == PlaneModel::kOut)
+      for (Page& page : p_.pages) page.scratch = scratch;
   }
 
   void prepare(std::uint64_t shards) {
     const OpId k = p_.counter.prepared() + 1;
-    if (p_.reported == p_.counter.epoch() && b_.rule != Rule::kWedgedPrepares)
+    const bool late = b_.rule == Rule::kLateFill && p_.counter.frozen();
+    if (p_.reported == p_.counter.epoch() && b_.rule != Rule::kWedgedPrepares && !late)
       step_.violation = "G7: prepared was raised after the report";
+    if (late) StateAccess::frozen(p_.counter) = false;
     p_.counter.prepare(k);
-    for (int s = 0; s < kMaxSlots && b_.plane == PlaneModel::kNet; ++s)
+    if (late) StateAccess::frozen(p_.counter) = true;
+    for (int s = 0; s < kMaxSlots && (b_.holds_results() || b_.rule == Rule::kReduceAbsent); ++s)
       p_.staging[k % static_cast<OpId>(b_.scratch_slots())][s] = Cell::from(shards >> (16 * s));
     publish();
   }
@@ -89,11 +102,17 @@ class Stepper {
 
   void copy_out(bool whole) {
     ++p_.copied;
-    Page& page = p_.pages[outcome(p_.copied).epoch == 0 ? p_.counter.epoch() : outcome(p_.copied).epoch];
+    const std::size_t epoch = outcome(p_.copied).epoch == 0 ? p_.counter.epoch() : outcome(p_.copied).epoch;
+    Page& page = p_.pages[epoch];
     page.released = std::max(page.released, p_.copied);
     if (!whole)
       step_.violation = "G2: the result of op " + std::to_string(p_.copied) + " is not the fold of its contributors";
     p_.buffers[p_.copied % b_.window] = Cell::foreign();  // in place: the result, then whatever the caller does
+    if (b_.plane == PlaneModel::kOut) {
+      if (epoch != p_.counter.epoch() && b_.rule != Rule::kNoWithdrawal) page.withdrawn = true;
+      p_.page().scratch[p_.copied % b_.scratch_slots()] = Cell::foreign();
+      share_scratch();
+    }
     submit_eagerly();
   }
 
@@ -116,6 +135,11 @@ class Stepper {
     p_.counter = CommitCounter{};
     p_.alive = false;
     p_.freeze_asked = 0, p_.fetch.reset(), p_.cut_posted = false;
+  }
+
+  void withdraw() {
+    p_.page().withdrawn = true;
+    end();
   }
 
   void lose_frames(std::uint64_t arg) {  // arg: slot, then what that slot has taken of ready, placed, prepared
@@ -157,8 +181,8 @@ class Stepper {
       p_.fetch = fetch_state->what;
     } else if (std::holds_alternative<Ended>(action)) {
       end();
-    } else {
-      step_.violation = "a member dropped its own coordinator";
+    } else if (!stray_) {
+      step_.violation = "G6: a member dropped its own coordinator";
     }
   }
 
@@ -179,13 +203,19 @@ class Stepper {
     page.ready = static_cast<u8>(std::max(p_.counter.high(), in.decision.trim));
     page.prepared = static_cast<u8>(in.decision.trim);
     page.placed = page.released = static_cast<u8>(p_.counter.committed());  // behind trim it has failed
-    if (b_.rule == Rule::kOldScratch && p_.pages.size() > 2) page.scratch = p_.pages[p_.pages.size() - 2].scratch;
+    const bool shared = b_.rule == Rule::kOldScratch || b_.plane == PlaneModel::kOut;
+    if (shared && p_.pages.size() > 2) page.scratch = p_.pages[p_.pages.size() - 2].scratch;
     p_.page().prepared = static_cast<u8>(p_.counter.prepared());
     step_.installs = true;
     submit_eagerly();
   }
 
   void end() {
+    if (b_.plane == PlaneModel::kOut && p_.installed()) {  // the caller has the outputs back, too
+      p_.page().withdrawn = true;
+      p_.page().scratch.fill(Cell::foreign());
+      share_scratch();
+    }
     p_.over = true;
     p_.counter = CommitCounter{};
     p_.freeze_asked = 0, p_.fetch.reset(), p_.cut_posted = false, p_.suspects = 0;
@@ -206,6 +236,7 @@ class Stepper {
   Proc& p_;
   const Bounds& b_;
   Step& step_;
+  bool stray_ = false;
 };
 
 }  // namespace
@@ -241,6 +272,8 @@ Step take_step(Proc& p, const Bounds& bounds, Do what, std::uint64_t arg, const 
     case Do::kAskFail: s.feed(OpRefused{FailedOp{next, Code::kCancelled, {}, {}}}); break;
     case Do::kAskLeave: s.feed(LeaveWanted{}); break;
     case Do::kCrash: s.crash(); break;
+    case Do::kWithdraw: s.withdraw(); break;
+    case Do::kStray: s.hear_stray(*message); break;
     case Do::kAbort:
       s.outcome(next) = {Outcome::kFailed, 0, static_cast<u8>(Code::kTimeout)};
       p.over = true;
@@ -265,7 +298,7 @@ void Proc::put(Bytes& out) const {
     out.put(held);
   }
   for (const Page& page : pages) {
-    out.put(page.ready, page.placed, page.prepared, page.released);
+    out.put(page.ready, page.placed, page.prepared, page.released, page.withdrawn);
     for (const Cell& c : page.scratch) out.put(c.renamed(names).word());
     std::vector<std::uint32_t> reach(kMaxSlots);
     for (int s = 0; s < kMaxSlots; ++s)

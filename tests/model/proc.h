@@ -29,6 +29,8 @@ enum class Do : std::uint8_t {
   kAskChange,  // digests differ, a link is to be reset, ...
   kAskFail,    // cancels the op at hand
   kAskLeave,
+  kWithdraw,  // gives up without a decision: raises withdrawn, and its caller has the buffers back
+  kStray,     // hears a coordinator with another log; arg: the number of the message
   kCrash,
   kAbort,         // wrong rule: gives up the op at hand by itself
   kReturnBuffer,  // wrong rule: gives the buffer back and stays

@@ -44,7 +44,7 @@ void Message::put(Bytes& out) const {
   if (const auto* down = std::get_if<ToMember>(&what)) out.put(*down);
 }
 void Link::put(Bytes& out) const {
-  out.put(up, known, to_coord.size());
+  out.put(up, known, lossy, to_coord.size());
   for (const auto* queue : {&to_coord, &to_member})
     for (const std::uint32_t m : *queue) (*messages)[m].put(out);
 }
@@ -216,7 +216,13 @@ void World::fault_steps(const State& s, const Visit& visit) {
         act_member(s, slot, Do::kAskFail, 0, visit, true, true);
       if (bounds_.asks & kAskLeave) act_member(s, slot, Do::kAskLeave, 0, visit, true, true);
     }
+    if (links_[s.link[slot]].lossy && links_[s.link[slot]].up)
+      act_link(s, {Act::kBreak, static_cast<std::uint8_t>(slot), {}, false, 0}, visit);
     if (s.failures_left == 0) continue;
+    wire_faults(s, slot, visit);
+    if ((bounds_.faults & kStray) && p.installed()) strangers(s, slot, visit);
+    if ((bounds_.faults & kWithdraw) && p.installed() && p.counter.high() > p.counter.committed())
+      act_member(s, slot, Do::kWithdraw, 0, visit, true);
     if (bounds_.faults & kCrash) act_member(s, slot, Do::kCrash, 0, visit, true);
     if ((bounds_.faults & kBreak) && links_[s.link[slot]].up)
       act_link(s, {Act::kBreak, static_cast<std::uint8_t>(slot), {}, true, 0}, visit);
@@ -227,10 +233,45 @@ void World::fault_steps(const State& s, const Visit& visit) {
   if (s.failures_left > 0 && (bounds_.faults & kRestart)) act_link(s, {Act::kRestart, 0, {}, true, 0}, visit);
 }
 
+void World::wire_faults(const State& s, int slot, const Visit& visit) {
+  const Link& link = links_[s.link[slot]];
+  const auto u = static_cast<std::uint8_t>(slot);
+  const bool up = !link.to_coord.empty() && link.to_coord.front() != kLost, down = !link.to_member.empty();
+  const bool up_more = up && link.to_coord.size() > 1, down_more = link.to_member.size() > 1;
+  const auto fault = [&](bool possible, unsigned kind, Act act) {
+    if (possible && (bounds_.faults & kind)) act_link(s, {act, u, {}, true, 0}, visit);
+  };
+  fault(up, kLose, Act::kLoseUp);
+  fault(down, kLose, Act::kLoseDown);
+  fault(up_more, kLate, Act::kLateUp);
+  fault(down_more, kLate, Act::kLateDown);
+  fault(up, kRepeat, Act::kRepeatUp);
+  fault(down, kRepeat, Act::kRepeatDown);
+}
+
+// A coordinator with another log, as if it had made the member's view, makes the next one with and without it.
+void World::strangers(const State& s, int slot, const Visit& visit) {
+  const Proc& p = procs_[s.proc[slot]];
+  Decision theirs = p.member.decision();
+  theirs.view.log = kLogId + 1;
+  const auto say = [&](ToMember message) {
+    act_member(s, slot, Do::kStray, messages_.id(Message{std::move(message)}), visit, true);
+  };
+  say(Welcome{theirs.view.log, theirs.view.epoch});
+  say(Refuse{Code::kRefused, "another group's past"});
+  say(Wedge{1, theirs});
+  say(Evicted{theirs.view.log, theirs.view.epoch + 1});
+  theirs.prev = theirs.view.epoch++;
+  theirs.view.members = {p.member.config().self};
+  say(Install{theirs});
+  theirs.view.members.clear();
+  say(Install{theirs});
+}
+
 // The connection is gone: what was on its way is lost, and the coordinator, where it knew it, will notice.
 Link World::with_lost(Link l) const {
   const bool noticed = l.known || std::find(l.to_coord.begin(), l.to_coord.end(), kLost) != l.to_coord.end();
-  l.up = false;
+  l.up = l.lossy = false;
   l.to_member.clear();
   l.to_coord.clear();
   if (noticed) l.to_coord.push_back(kLost);
@@ -239,9 +280,19 @@ Link World::with_lost(Link l) const {
 
 void World::act_link(const State& s, const Action& action, const Visit& visit) {
   State next = s;
-  --next.failures_left;
+  if (action.fault) --next.failures_left;
   if (action.act == Act::kBreak) {
     next.link[action.slot] = link_id(with_lost(links_[s.link[action.slot]]));
+  } else if (action.act != Act::kRestart) {
+    Link link = links_[s.link[action.slot]];
+    const bool up = action.act == Act::kLoseUp || action.act == Act::kLateUp || action.act == Act::kRepeatUp;
+    std::vector<std::uint32_t>& queue = up ? link.to_coord : link.to_member;
+    const std::uint32_t message = queue.front();
+    const bool repeat = action.act == Act::kRepeatUp || action.act == Act::kRepeatDown;
+    if (!repeat) queue.erase(queue.begin()), link.lossy = true;
+    if (action.act != Act::kLoseUp && action.act != Act::kLoseDown)
+      queue.push_back(message);
+    next.link[action.slot] = link_id(std::move(link));
   } else {
     next.coord = coord_step(s.coord, Act::kRestart, 0, 0).coord;
     for (std::uint32_t& link : next.link) link = link_id(Link{});
@@ -352,7 +403,7 @@ const World::MemberResult& World::member_step(std::uint32_t proc, Do what, std::
   if (auto it = member_memo_.find(key); it != member_memo_.end()) return it->second;
   Proc p = procs_[proc];
   const ToMember* message =
-      what == Do::kHear ? &std::get<ToMember>(messages_[static_cast<std::uint32_t>(arg)].what) : nullptr;
+      what == Do::kHear || what == Do::kStray ? &std::get<ToMember>(messages_[static_cast<std::uint32_t>(arg)].what) : nullptr;
   const Proc* source = what == Do::kFetched && arg != 0 ? &procs_[static_cast<std::uint32_t>(arg - 1)] : nullptr;
   const Step step = take_step(p, bounds_, what, arg, message, source);
   MemberResult result;
@@ -404,8 +455,7 @@ const World::CoordResult& World::coord_step(std::uint32_t coord, Act act, int sl
         c.cached[slot] = {counter.epoch(), counter.prepared(), counter.committed(), counter.high()};
       break;
     }
-    case Act::kMember:
-    case Act::kBreak: RG_CHECK_MSG(false, "not a step of the coordinator");
+    default: RG_CHECK_MSG(false, "not a step of the coordinator");
   }
   result.coord = coords_.id(std::move(c));
   return coord_memo_.emplace(key, std::move(result)).first->second;

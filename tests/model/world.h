@@ -1,8 +1,9 @@
 // World: members, the coordinator, the connections between them, and every step that can happen next. States are small:
 // a number per component, each component kept once (intern.h); what a component does on an input is computed once.
 //
-// Connections are FIFO. Messages are lost only with their connection: then the member connects anew, and the
-// coordinator notices the loss whenever. Pauses are delays. Time stands still; a deadline fires as a step: freely where
+// Connections are FIFO and break with what is on them: then the member connects anew, and the coordinator notices the
+// loss whenever. A single message that is lost or overtaken, or comes twice, is a failure (and where one is missing, the
+// connection will break). Pauses are delays: whoever is paused takes no step, and wakes whenever. Time stands still; a deadline fires as a step: freely where
 // it is right (someone awaited is dead or cut off), else as a failure. Members read peers' words when they use them:
 // words only rise, so reading earlier, or in any order, leads to no other state.
 #pragma once
@@ -51,6 +52,7 @@ inline constexpr std::uint32_t kLost = 0;  // number of the message that means: 
 struct Link {
   bool up = false;     // the member's side stands
   bool known = false;  // the coordinator has its hello
+  bool lossy = false;  // a message was lost or overtaken: it will break
   std::vector<std::uint32_t> to_coord, to_member;
   const Interner<Message>* messages = nullptr;
   void put(Bytes& out) const;
@@ -65,6 +67,12 @@ enum class Act : std::uint8_t {
   kHeartbeat,    // of `slot`, where it is the only thing that a lost coordinator waits for
   kBreak,        // the connection of `slot` breaks
   kRestart,      // the coordinator dies and comes back
+  kLoseUp,       // the first message of `slot` to the coordinator is lost, late, comes twice; or the first to it
+  kLoseDown,
+  kLateUp,
+  kLateDown,
+  kRepeatUp,
+  kRepeatDown,
   kCacheReport,  // wrong rule: a heartbeat carries `prepared` of `slot`
 };
 struct Action {
@@ -124,6 +132,8 @@ class World {
   void member_steps(const State& s, int slot, const Visit& visit);
   void engine_steps(const State& s, int slot, const Visit& visit);
   void fault_steps(const State& s, const Visit& visit);
+  void wire_faults(const State& s, int slot, const Visit& visit);
+  void strangers(const State& s, int slot, const Visit& visit);
 
   const CoordResult& coord_step(std::uint32_t coord, Act act, int slot, std::uint32_t message);
   const MemberResult& member_step(std::uint32_t proc, Do what, std::uint64_t arg);
