@@ -16,6 +16,8 @@ void CommitCounter::install(const Decision& decision, std::size_t self) {
   words_[self_] = committed_;  // what lies in (trim, committed] had failed, and this decision fails it again
   high_ = std::max(high_, committed_);
   if (first || decision.planned) mark(decision.trim) = true;
+  digests_.fill(0);
+  differs_.reset();
   frozen_ = false;
   cut_planned_ = false;
   cut_.reset();
@@ -41,8 +43,9 @@ bool CommitCounter::can_prepare(OpId k) const {
   return k == prepared() + 1;
 }
 
-void CommitCounter::prepare(OpId k) {
+void CommitCounter::prepare(OpId k, std::uint64_t digest) {
   RG_CHECK(can_prepare(k));
+  digests_[k % digests_.size()] = digest;
   raise(k);
 }
 
@@ -62,8 +65,16 @@ void CommitCounter::observe(std::size_t member, OpId prepared) {
   words_[member] = std::max(words_[member], prepared);
 }
 
+void CommitCounter::observe_digest(OpId k, std::uint64_t digest) {
+  if (k <= committed_ || k > prepared() || digest == 0) return;
+  const std::uint64_t mine = digests_[k % digests_.size()];
+  if (mine != 0 && mine != digest && (!differs_ || k < *differs_)) differs_ = k;
+}
+
 OpId CommitCounter::committable() const {
-  return words_.empty() ? 0 : *std::min_element(words_.begin(), words_.end());
+  if (words_.empty()) return 0;
+  const OpId all = *std::min_element(words_.begin(), words_.end());
+  return differs_ ? std::min(all, *differs_ - 1) : all;
 }
 
 void CommitCounter::commit(OpId k) {
@@ -82,7 +93,10 @@ std::optional<OpId> CommitCounter::cut_reached() const {
 
 Report CommitCounter::freeze() {
   frozen_ = true;
-  return {epoch(), prepared(), committed_, high_};
+  Report report{epoch(), prepared(), committed_, high_};
+  for (OpId k = committed_ + 1; k <= prepared(); ++k) report.digests.push_back(digests_[k % digests_.size()]);
+  while (!report.digests.empty() && report.digests.back() == 0) report.digests.pop_back();
+  return report;
 }
 
 }  // namespace regroup

@@ -1,7 +1,8 @@
 // CommitCounter: the commit rule of one member, as counters. The only place where control plane and data plane meet.
 //
 // Pure; one owner at a time (the holder of the execution token; the explorer). Upholds:
-// G1: commit k only when prepared >= k was observed from every member of the view. G4: ops settle in order.
+// G1: commit k only when prepared >= k was observed from every member of the view and all digests that were shown agree
+// (once two differ, this epoch commits nothing from there on). G4: ops settle in order.
 // G7: after freeze() nothing raises prepared in that epoch, whoever asks again.
 #pragma once
 
@@ -31,14 +32,19 @@ class CommitCounter {
 
   // True when k is the next op to prepare, this epoch is not frozen, and no planned cut lies before k.
   [[nodiscard]] bool can_prepare(OpId k) const;
-  // Raises prepared to k: the whole result stands in memory that stays mine. Requires can_prepare(k).
-  void prepare(OpId k);
+  // Raises prepared to k: the whole result stands in memory that stays mine. Requires can_prepare(k). `digest` of that
+  // result, where the plan asks for one; 0: it does not.
+  void prepare(OpId k, std::uint64_t digest = 0);
   // A decision has failed k = next op: settled without a result. `prepared` counts as past it, unless the epoch is
   // frozen or cut before k: then the next decision carries the failure.
   void settle_failed(OpId k);
 
   // What was read from a peer's word in this epoch. Monotonic: a lower value than before is ignored.
   void observe(std::size_t member, OpId prepared);
+  // The digest that a peer showed of k, before its `prepared` is observed. Ignored unless k is prepared and open here.
+  void observe_digest(OpId k, std::uint64_t digest);
+  // The first op whose digests differ: the owner of this counter asks for a view change.
+  [[nodiscard]] std::optional<OpId> differs() const { return differs_; }
   // Highest op that the commit rule allows to commit.
   [[nodiscard]] OpId committable() const;
   // Commits k, the next op, by the rule. Requires k <= committable(). Allowed after freeze().
@@ -74,6 +80,8 @@ class CommitCounter {
   OpId committed_ = 0;       // highest op settled here
   OpId high_ = 0;
   std::array<bool, 2 * kMaxWindow> marks_{};  // of committed .. high
+  std::array<std::uint64_t, 2 * kMaxWindow> digests_{};  // of committed + 1 .. prepared
+  std::optional<OpId> differs_;
   bool frozen_ = false;
   bool cut_planned_ = false;
   std::optional<OpId> cut_;

@@ -4,7 +4,7 @@
 // the rest from Hellos. A decision is sent to anybody only after Logged says that it is durable (G6). Total and idempotent.
 //
 // View change (unplanned): wedge all candidates, wait for their reports (one deadline, then go on without the silent),
-// trim = min of reported prepared, log, install. Planned (joins, leaves): notice, cut at a mark, wedge, joiners take the
+// trim = min of reported prepared, cut below the first op whose digests differ, log, install. Planned (joins, leaves): notice, cut at a mark, wedge, joiners take the
 // state as of trim from a member that has committed it (one deadline), log, install. If a member fails meanwhile the
 // change is completed without joiners and leavers, and the planned one begins again.
 #pragma once
@@ -98,6 +98,7 @@ class Coordinator {
   void start_cut(Out& out);
   void start_wedge(bool planned, Instant now, Out& out);
   void finish_wedge(Instant now, Out& out);
+  [[nodiscard]] OpId trim_of(const std::vector<Incarnation>& candidates) const;
   void nothing_decided();
   [[nodiscard]] Fetch fetch() const { return {plan_, config_.log, level_op_, info_of(source_)}; }
   void decide(const std::vector<Incarnation>& stay, const std::vector<Incarnation>& join, bool planned, Out& out);

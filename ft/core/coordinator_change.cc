@@ -107,8 +107,7 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
   deadline_ = Instant::never();
   if (candidates_.empty()) return nothing_decided();
   const bool planned = planned_ && candidates_.size() == last_->view.members.size();
-  OpId trim = reports_.at(*candidates_.begin()).prepared;
-  for (const Incarnation& c : candidates_) trim = std::min(trim, reports_.at(c).prepared);
+  const OpId trim = trim_of({candidates_.begin(), candidates_.end()});
   if (planned) {
     joiners_.clear();
     for (const Incarnation& inc : promotable()) joiners_[inc] = std::nullopt;
@@ -131,6 +130,22 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
   decide({candidates_.begin(), candidates_.end()}, {}, planned, out);
 }
 
+// What all candidates have prepared, and with the same bits: whoever committed an op has seen all digests of it agree.
+OpId Coordinator::trim_of(const std::vector<Incarnation>& candidates) const {
+  OpId trim = reports_.at(candidates.front()).prepared;
+  for (const Incarnation& c : candidates) trim = std::min(trim, reports_.at(c).prepared);
+  std::map<OpId, std::uint64_t> shown;
+  for (const Incarnation& c : candidates) {
+    const Report& report = reports_.at(c);
+    for (std::size_t i = 0; i < report.digests.size(); ++i) {
+      const OpId op = report.committed + 1 + i;
+      const std::uint64_t digest = report.digests[i];
+      if (digest != 0 && shown.try_emplace(op, digest).first->second != digest) trim = std::min(trim, op - 1);
+    }
+  }
+  return std::max(trim, last_->trim);
+}
+
 // All members of the view are lost: nothing is decided. Some may be wedged, and a wedge is never taken back: whoever comes
 // back begins the change again.
 void Coordinator::nothing_decided() {
@@ -149,10 +164,9 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
   d.joined = join;
   d.trim = last_ ? last_->trim : 0;
   d.high = last_ && !stay.empty() ? last_->high : d.trim;  // who founds anew has submitted nothing
-  if (!stay.empty()) d.trim = reports_.at(stay.front()).prepared;
+  if (!stay.empty()) d.trim = trim_of(stay);
   for (const Incarnation& inc : stay) {
     const Report& report = reports_.at(inc);
-    d.trim = std::min(d.trim, report.prepared);
     d.high = std::max(d.high, report.high);
     if (!(planned && peers_.contains(inc) && peers_.at(inc).leaving)) d.view.members.push_back(info_of(inc));
   }

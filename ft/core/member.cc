@@ -129,11 +129,11 @@ void Member::on_message(const Notice& m, MemberActions& out) {
 }
 
 void Member::on_message(const Fetch& m, MemberActions& out) {
-  if (phase_ == Phase::kObserver && parked_ && !foreign(m.log)) {
-    fetch_plan_ = m.plan;
-    level_.reset();
-    out.push_back(FetchState{m});
-  }
+  if (phase_ != Phase::kObserver || !parked_ || foreign(m.log)) return;
+  if (fetch_plan_ == m.plan && level_ == m.op) return send(Level{m.plan, m.op, true}, out);  // asked twice: still level
+  fetch_plan_ = m.plan;
+  level_.reset();
+  out.push_back(FetchState{m});
 }
 
 void Member::on_message(const Install& m, MemberActions& out) {

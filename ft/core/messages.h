@@ -16,6 +16,8 @@ struct Report {
   OpId prepared = 0;   // highest op whose whole result stands in memory that stays mine
   OpId committed = 0;  // highest op settled here (committed, or failed by a decision)
   OpId high = 0;       // highest op submitted here
+  // Of the results of committed + 1 .. prepared, where the plan asks for them; fewer, or 0: count as equal.
+  std::vector<std::uint64_t> digests = {};
   bool operator==(const Report&) const = default;
 };
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "ft/core/commit_counter.h"
 
 namespace regroup {
 namespace {
@@ -27,6 +28,7 @@ void put(Writer& w, const FailedOp& v) {
   put(w, v.b);
   put(w, v.redone);
 }
+void put(Writer& w, std::uint64_t v) { w.u64(v); }
 template <class T>
 void put(Writer& w, const std::vector<T>& list) {
   w.u32(static_cast<std::uint32_t>(list.size()));
@@ -46,7 +48,10 @@ void put(Writer& w, const Decision& d) {
   put(w, d.planned);
   put(w, d.reason);
 }
-void put(Writer& w, const Report& v) { w.u64(v.epoch), w.u64(v.prepared), w.u64(v.committed), w.u64(v.high); }
+void put(Writer& w, const Report& v) {
+  w.u64(v.epoch), w.u64(v.prepared), w.u64(v.committed), w.u64(v.high);
+  put(w, v.digests);
+}
 
 void put(Writer& w, const Hello& m) {
   put(w, m.group);
@@ -127,7 +132,10 @@ void get(Reader& r, Decision& d) {
   get(r, d.planned);
   get(r, d.reason);
 }
-void get(Reader& r, Report& v) { get(r, v.epoch), get(r, v.prepared), get(r, v.committed), get(r, v.high); }
+void get(Reader& r, Report& v) {
+  get(r, v.epoch), get(r, v.prepared), get(r, v.committed), get(r, v.high);
+  get(r, v.digests, CommitCounter::kMaxWindow);
+}
 
 void get(Reader& r, Hello& m) {
   get(r, m.group);

@@ -307,5 +307,20 @@ TEST_CASE("member: a refused observer ends with the reason; a refused member onl
   }
 }
 
+TEST_CASE("member: a level observer that is asked for the same state again is level still") {
+  One one;
+  one.feed(Connected{});
+  one.hear(Welcome{kLog, 1});
+  one.feed(Parked{});
+  one.hear(Fetch{5, kLog, 7, info(2)});
+  one.feed(LevelReached{5, 7, true});
+  one.forget();
+  one.hear(Fetch{5, kLog, 7, info(2)});  // its hello came twice
+  CHECK_FALSE(one.did<FetchState>());
+  CHECK(one.said<Level>() == Level{5, 7, true});
+  one.hear(Install{decision(2, 7, {info(1), info(2)})});
+  CHECK(one.did<InstallData>());
+}
+
 }  // namespace
 }  // namespace regroup::test

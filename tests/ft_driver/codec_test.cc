@@ -32,7 +32,7 @@ std::vector<ToCoordinator> up() {
           Hello{},
           Heartbeat{12, 1000},
           Ready{},
-          Wedged{5, {12, 1000, 999, 1004}},
+          Wedged{5, {12, 1000, 999, 1004}}, Wedged{5, {12, 1000, 997, 1004, {7, ~0ull, 9}}},
           CutDone{12, 3, 1000},
           Level{3, 1000, true},
           Level{3, 1000, false},

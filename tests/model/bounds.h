@@ -30,11 +30,12 @@ enum class Rule : std::uint8_t {
   kEarlyCut,           // a planned cut reported before its mark is committed
   kLateFill,           // fill after the report
   kReduceAbsent,       // a survivor reduces an absent member's shard in its place
+  kBlindTrim,          // trim blind to digests
   kNoWithdrawal,       // an output given as scratch handed back after INSTALL without withdrawal
 };
 
-// kShm: shards stand in peers' segments. kNet: whole results are held. kOut: shards stand in the outputs that the callers
-// gave as scratch, and are pulled before `prepared` is raised.
+// kShm: shards stand in peers' segments. kNet: whole results are held. kOut: shards stand in the outputs that the
+// callers gave as scratch, and are pulled before `prepared` is raised.
 enum class PlaneModel : std::uint8_t { kShm, kNet, kOut };
 
 // Failures, asked changes: each is a bit, so that a run can choose.
@@ -50,7 +51,8 @@ enum Fault : unsigned {
   kLate = 256,     // a message is overtaken by those behind it
   kRepeat = 512,   // a message arrives a second time, behind those behind it
   kStray = 1024,   // a coordinator with another log speaks to a member
-  kAllFaults = 2047
+  kAllFaults = 2047,
+  kCorrupt = 2048  // a member's result is not what it should be; only where digests are asked for
 };
 enum Ask : unsigned { kAskChange = 1, kAskFail = 2, kAskLeave = 4, kAllAsks = 7 };
 
@@ -64,6 +66,7 @@ struct Bounds {
   bool returning = false;    // the joiner is a new incarnation of member 0
   bool formation = false;    // from the members' first hello; else from the installed first view
   bool lazy_submit = false;  // submitting is a step of its own; else as soon as the window allows
+  bool digests = false;      // prepared carries one
   bool shape = false;        // the last op's shape is the membership
   int step = 1;              // every step-th op is a mark
   PlaneModel plane = PlaneModel::kShm;
@@ -92,6 +95,7 @@ struct RuleInfo {
   int window = 1;
   bool joiner = false;
   int step = 1;
+  bool digests = false;
 };
 const std::vector<RuleInfo>& rules();
 

@@ -50,6 +50,7 @@ inline constexpr int kMaxOps = 4;
 struct Page {
   std::uint8_t ready = 0, placed = 0, prepared = 0, released = 0;
   bool withdrawn = false;
+  std::uint8_t odd = 0;  // bit of each op whose digest is not the right one
   std::array<Cell, kMaxScratch> scratch{};
   // Network, after the writer's death: how much of the words still reaches slot s; the rest of its frames is lost.
   struct Reach {

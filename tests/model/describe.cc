@@ -65,7 +65,8 @@ const char* name_of(Do what) {
     case Do::kSettle: return "settles as failed op ";
     case Do::kPlace: return "places its shard of op ";
     case Do::kPrepare: return "raises prepared to op ";
-    case Do::kCommit: return "commits op ";
+    case Do::kPrepareOdd: return "has a CORRUPT result, raises prepared to op ";
+    case Do::kCommit: return "applies the commit rule to op ";
     case Do::kCopyOut: return "copies out op ";
     case Do::kFetched: return "fetches the state";
     case Do::kSuspect: return "suspects member ";
@@ -106,8 +107,9 @@ std::string World::describe(const State& s, const Action& a) const {
         case Do::kPlace:
           return line + std::to_string(p.page().placed + 1) + " in epoch " + std::to_string(p.counter.epoch());
         case Do::kPrepare:
+        case Do::kPrepareOdd:
           return line + std::to_string(p.counter.prepared() + 1) + " in epoch " + std::to_string(p.counter.epoch());
-        case Do::kCommit: return line + std::to_string(p.counter.committed() + 1) + " by the rule";
+        case Do::kCommit: return line + std::to_string(p.counter.committed() + 1);
         case Do::kSettle:
         case Do::kAskFail:
         case Do::kAbort:
@@ -128,9 +130,11 @@ std::string World::describe(const State& s, const Action& a) const {
     case Act::kHeartbeat: return "coordinator hears " + member + ": Heartbeat";
     case Act::kBreak: return "the connection of " + member + " BREAKS";
     case Act::kLoseUp: return "LOST: " + text(number(links_[s.link[a.slot]].to_coord.front())) + " of " + member;
-    case Act::kLoseDown: return "LOST on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));
+    case Act::kLoseDown:
+      return "LOST on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));
     case Act::kLateUp: return "LATE: " + text(number(links_[s.link[a.slot]].to_coord.front())) + " of " + member;
-    case Act::kLateDown: return "LATE on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));
+    case Act::kLateDown:
+      return "LATE on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));
     case Act::kRepeatUp: return "REPEATED: " + text(number(links_[s.link[a.slot]].to_coord.front())) + " of " + member;
     case Act::kRepeatDown:
       return "REPEATED on its way to " + member + ": " + text(number(links_[s.link[a.slot]].to_member.front()));

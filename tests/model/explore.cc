@@ -18,10 +18,10 @@ unsigned bits_of(const std::vector<std::string>& names, const std::map<std::stri
   }
   return bits;
 }
-const std::map<std::string, unsigned> kFaults{{"crash", kCrash},  {"suspect", kSuspect}, {"silence", kSilence},
-                                              {"slow", kSlow},    {"break", kBreak},     {"restart", kRestart},
-                                              {"withdraw", kWithdraw}, {"lose", kLose}, {"late", kLate}, {"repeat", kRepeat},
-                                              {"stray", kStray}, {"all", kAllFaults}};
+const std::map<std::string, unsigned> kFaults{
+    {"crash", kCrash},     {"suspect", kSuspect},   {"silence", kSilence}, {"slow", kSlow}, {"break", kBreak},
+    {"restart", kRestart}, {"withdraw", kWithdraw}, {"lose", kLose},       {"late", kLate}, {"repeat", kRepeat},
+    {"stray", kStray},     {"corrupt", kCorrupt},   {"all", kAllFaults}};
 const std::map<std::string, unsigned> kAsks{
     {"change", kAskChange}, {"fail", kAskFail}, {"leave", kAskLeave}, {"all", kAllAsks}};
 
@@ -32,7 +32,8 @@ void print(const Verdict& v, const Bounds& b) {
     for (const std::string& step : found.trace) std::printf("  %3d. %s\n", ++line, step.c_str());
   }
   std::printf("bounds: members %d, joiner %d, ops %d, window %d, asked changes %d, failures %d, plane %s%s%s%s\n",
-              b.members, b.joiner, b.ops, b.window, b.views, b.failures, b.plane == PlaneModel::kShm   ? "shm"
+              b.members, b.joiner, b.ops, b.window, b.views, b.failures,
+              b.plane == PlaneModel::kShm   ? "shm"
               : b.plane == PlaneModel::kNet ? "net"
                                             : "out",
               b.formation ? ", from formation" : "", b.lazy_submit ? ", lazy submit" : "",
@@ -50,6 +51,7 @@ Verdict explore_rule(Bounds b, const RuleInfo& rule, bool own_faults, const Limi
   b.window = std::max(b.window, rule.window);
   b.step = std::max(b.step, rule.step);
   b.joiner = b.joiner || rule.joiner;
+  b.digests = b.digests || rule.digests;
   b.members = std::min(b.members, kMaxSlots - b.joiner);
   if (b.plane == PlaneModel::kShm) b.plane = rule.plane;
   if (!own_faults) b.faults = rule.faults;
@@ -81,16 +83,21 @@ int main(int argc, char** argv) {
   app.add_option("--ops", b.ops, "collectives")->check(CLI::Range(1, kMaxOps));
   app.add_option("--window", b.window, "collectives in flight")->check(CLI::Range(1, 2));
   app.add_option("--step", b.step, "every n-th op is a mark")->check(CLI::Range(1, kMaxOps));
-  app.add_option("--plane", plane, "shm: shards stand in peers' segments; net: whole results are held; out: in the callers' outputs")
+  app.add_option("--plane", plane,
+                 "shm: shards stand in peers' segments; net: whole results are held; out: in the callers' outputs")
       ->check(CLI::IsMember({"shm", "net", "out"}));
-  app.add_option("--faults", faults, "crash,suspect,silence,slow,break,restart,withdraw,lose,late,repeat,stray (all)")->delimiter(',');
+  app.add_option("--faults", faults,
+                 "crash,suspect,silence,slow,break,restart,withdraw,lose,late,repeat,stray (all); corrupt")
+      ->delimiter(',');
   app.add_option("--asks", asks, "change,fail,leave")->delimiter(',');
   app.add_flag("--join", b.joiner, "an observer joins");
   app.add_flag("--returning", b.returning, "the joiner is a new incarnation of member 0");
   app.add_flag("--formation", b.formation, "begin before the first hello");
   app.add_flag("--lazy-submit", b.lazy_submit, "submitting is a step of its own");
+  app.add_flag("--digests", b.digests, "prepared carries a digest; with --plane net or out, results may be corrupt");
   app.add_flag("--shape", b.shape, "the last op's shape is the membership");
-  app.add_option("--rule", name, "follow a wrong rule instead, with what it needs to show (plane, window, marks, a joiner)");
+  app.add_option("--rule", name,
+                 "follow a wrong rule instead, with what it needs to show (plane, window, marks, a joiner)");
   app.add_flag("--list-rules", list, "print the wrong rules");
   app.add_option("--expect", expect, "exit 0 only if this is found: G1, G2, ..., stuck; several by commas");
   app.add_option("--max-states", limits.max_states, "cut short there");
@@ -100,6 +107,7 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
     b.faults = bits_of(faults, kFaults);
     b.asks = bits_of(asks, kAsks);
+    if (b.digests) b.faults |= kCorrupt;
     if (b.slots() > kMaxSlots) throw CLI::ValidationError("at most 4 members, the joiner included");
     b.plane = plane == "net" ? PlaneModel::kNet : plane == "out" ? PlaneModel::kOut : PlaneModel::kShm;
     for (const RuleInfo& r : rules())

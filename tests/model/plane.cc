@@ -124,12 +124,14 @@ class Engine {
     }
     if (b_.plane == PlaneModel::kOut && somebody_withdrew()) return;
     visit(Do::kPrepare, shards);
+    if (b_.digests && b_.holds_results()) visit(Do::kPrepareOdd, shards);
   }
   // Wrong rule: takes what it lacks from a holder although it has reported.
   void fill(const std::function<void(Do, std::uint64_t)>& visit, OpId k) const {
     if (k > p_.counter.high() || fails(k)) return;
     for (int from = 0; from < kMaxSlots; ++from) {
-      if (!(view_ >> from & 1) || from == slot_ || sees(from, &Page::prepared) < k || !procs_[from]->running()) continue;
+      if (!(view_ >> from & 1) || from == slot_ || sees(from, &Page::prepared) < k || !procs_[from]->running())
+        continue;
       std::uint64_t shards = 0;
       for (int s = 0; s < kMaxSlots; ++s) shards |= std::uint64_t{held(*procs_[from], k, s).word()} << (16 * s);
       return visit(Do::kPrepare, shards);
@@ -149,7 +151,11 @@ class Engine {
     if (b_.rule == Rule::kCommitLocal) prepared = view_;
     if (b_.rule == Rule::kCommitMajority && 2 * std::popcount(prepared) > std::popcount(view_)) prepared = view_;
     if (b_.rule == Rule::kCommitUnsuspected && (view_ & ~p_.suspects & ~prepared) == 0) prepared = view_;
-    visit(Do::kCommit, prepared);
+    unsigned odd = 0;
+    for (int s = 0; s < kMaxSlots; ++s)
+      if (prepared >> s & 1 && procs_[s]->pages.size() > epoch_ && procs_[s]->pages[epoch_].odd >> k & 1)
+        odd |= 1u << s;
+    visit(Do::kCommit, prepared | odd << 8);
   }
 
   void copy_out(const std::function<void(Do, std::uint64_t)>& visit) const {

@@ -29,7 +29,8 @@ class Stepper {
 
   void freeze() {
     CommitCounter thawed = p_.counter;
-    const Report report = p_.counter.freeze();
+    Report report = p_.counter.freeze();
+    if (b_.rule == Rule::kBlindTrim) report.digests.clear();
     p_.freeze_asked = 0;
     p_.reported = static_cast<u8>(report.epoch);
     if (b_.rule == Rule::kWedgedPrepares) p_.counter = std::move(thawed);
@@ -74,25 +75,32 @@ class Stepper {
       for (Page& page : p_.pages) page.scratch = scratch;
   }
 
-  void prepare(std::uint64_t shards) {
+  void prepare(std::uint64_t shards, bool odd = false) {
     const OpId k = p_.counter.prepared() + 1;
     const bool late = b_.rule == Rule::kLateFill && p_.counter.frozen();
     if (p_.reported == p_.counter.epoch() && b_.rule != Rule::kWedgedPrepares && !late)
       step_.violation = "G7: prepared was raised after the report";
     if (late) StateAccess::frozen(p_.counter) = false;
-    p_.counter.prepare(k);
+    p_.counter.prepare(k, b_.digests ? digest(odd) : 0);
+    if (odd) p_.page().odd = static_cast<u8>(p_.page().odd | 1u << k);
     if (late) StateAccess::frozen(p_.counter) = true;
     for (int s = 0; s < kMaxSlots && (b_.holds_results() || b_.rule == Rule::kReduceAbsent); ++s)
-      p_.staging[k % static_cast<OpId>(b_.scratch_slots())][s] = Cell::from(shards >> (16 * s));
+      p_.staging[k % static_cast<OpId>(b_.scratch_slots())][s] = odd ? Cell::foreign() : Cell::from(shards >> (16 * s));
     publish();
   }
+  static std::uint64_t digest(bool odd) { return odd ? 2 : 1; }
 
   void commit(std::uint64_t seen) {
     const OpId k = p_.counter.committed() + 1;
     const View& view = p_.counter.decision().view;
     CommitCounter counter = p_.counter;
-    for (std::size_t i = 0; i < view.members.size(); ++i)
-      if (seen >> slot_of(view.members[i].inc) & 1) counter.observe(i, k);
+    for (std::size_t i = 0; i < view.members.size(); ++i) {
+      const int slot = slot_of(view.members[i].inc);
+      if (!(seen >> slot & 1)) continue;
+      if (b_.digests) counter.observe_digest(k, digest(seen >> (8 + slot) & 1));
+      counter.observe(i, k);
+    }
+    if (counter.differs()) feed(ChangeWanted{p_.counter.epoch(), false, "digests"});
     if (counter.committable() < k) return;  // what was seen so far is looked at again later
     counter.commit(k);
     p_.counter = std::move(counter);
@@ -261,6 +269,7 @@ Step take_step(Proc& p, const Bounds& bounds, Do what, std::uint64_t arg, const 
     case Do::kSettle: s.settle(); break;
     case Do::kPlace: s.place(Cell::from(arg)); break;
     case Do::kPrepare: s.prepare(arg); break;
+    case Do::kPrepareOdd: s.prepare(arg, true); break;
     case Do::kCommit: s.commit(arg); break;
     case Do::kCopyOut: s.copy_out(arg != 0); break;
     case Do::kFetched: s.fetched(arg == 0 ? nullptr : source); break;
@@ -298,7 +307,7 @@ void Proc::put(Bytes& out) const {
     out.put(held);
   }
   for (const Page& page : pages) {
-    out.put(page.ready, page.placed, page.prepared, page.released, page.withdrawn);
+    out.put(page.ready, page.placed, page.prepared, page.released, page.withdrawn, page.odd);
     for (const Cell& c : page.scratch) out.put(c.renamed(names).word());
     std::vector<std::uint32_t> reach(kMaxSlots);
     for (int s = 0; s < kMaxSlots; ++s)

@@ -15,19 +15,21 @@ namespace regroup::model {
 
 // The steps of a member. `arg` carries what was read from peers.
 enum class Do : std::uint8_t {
-  kHear,       // the next message from the coordinator; arg: its number
-  kConnect,    // a new connection stands
-  kFreeze,     // the engine answers FreezeData
-  kSubmit,     // the caller submits the next op
-  kSettle,     // the next op was failed by a decision
-  kPlace,      // reduces its shard from everybody's input; arg: the cell
-  kPrepare,    // raises prepared; arg: network: the shards that it holds, 16 bits each
-  kCommit,     // looks at the words, commits the next op if the rule allows it; arg: who is seen to have prepared it
-  kCopyOut,    // copies the next committed result to the caller's buffer; arg: 1: the result is whole
-  kFetched,    // joiner: arg: 0 failed; else 1 + the source's slot (the world hands over its history)
-  kSuspect,    // arg: slot: believes that peer dead
-  kAskChange,  // digests differ, a link is to be reset, ...
-  kAskFail,    // cancels the op at hand
+  kHear,        // the next message from the coordinator; arg: its number
+  kConnect,     // a new connection stands
+  kFreeze,      // the engine answers FreezeData
+  kSubmit,      // the caller submits the next op
+  kSettle,      // the next op was failed by a decision
+  kPlace,       // reduces its shard from everybody's input; arg: the cell
+  kPrepare,     // raises prepared; arg: network: the shards that it holds, 16 bits each
+  kPrepareOdd,  // the same, and the result is not what it should be
+  kCommit,      // looks at the words, commits the next op if the rule allows it; arg: who is seen to have prepared it,
+                // and behind that whose digest of it is odd
+  kCopyOut,     // copies the next committed result to the caller's buffer; arg: 1: the result is whole
+  kFetched,     // joiner: arg: 0 failed; else 1 + the source's slot (the world hands over its history)
+  kSuspect,     // arg: slot: believes that peer dead
+  kAskChange,   // digests differ, a link is to be reset, ...
+  kAskFail,     // cancels the op at hand
   kAskLeave,
   kWithdraw,  // gives up without a decision: raises withdrawn, and its caller has the buffers back
   kStray,     // hears a coordinator with another log; arg: the number of the message

@@ -150,7 +150,7 @@ class Search {
   Limits limits_;
   Verdict verdict_;
   State initial_;
-  std::deque<State> waiting_;       // found, not yet expanded
+  std::deque<State> waiting_;  // found, not yet expanded
   Column<std::uint64_t> signatures_;
   Column<std::uint32_t> parents_;
   std::vector<std::uint32_t> table_;  // open addressing: index + 1

@@ -189,6 +189,9 @@ void World::engine_steps(const State& s, int slot, const Visit& visit) {
   const Proc& p = *procs[slot];
   if (p.running()) {
     engine_steps_of(bounds_, procs, slot, [&](Do what, std::uint64_t arg) {
+      if (what == Do::kPrepareOdd && s.failures_left > 0 && (bounds_.faults & kCorrupt))
+        act_member(s, slot, what, arg, visit, true);
+      if (what == Do::kPrepareOdd) return;
       act_member(s, slot, what, arg, visit, what == Do::kAbort || what == Do::kReturnBuffer);
     });
   } else if (!p.alive && bounds_.plane == PlaneModel::kNet && !p.pages.empty()) {  // its last frames may be lost
@@ -290,8 +293,7 @@ void World::act_link(const State& s, const Action& action, const Visit& visit) {
     const std::uint32_t message = queue.front();
     const bool repeat = action.act == Act::kRepeatUp || action.act == Act::kRepeatDown;
     if (!repeat) queue.erase(queue.begin()), link.lossy = true;
-    if (action.act != Act::kLoseUp && action.act != Act::kLoseDown)
-      queue.push_back(message);
+    if (action.act != Act::kLoseUp && action.act != Act::kLoseDown) queue.push_back(message);
     next.link[action.slot] = link_id(std::move(link));
   } else {
     next.coord = coord_step(s.coord, Act::kRestart, 0, 0).coord;
@@ -402,8 +404,9 @@ const World::MemberResult& World::member_step(std::uint32_t proc, Do what, std::
   const Key key{proc, static_cast<std::uint16_t>(what), arg};
   if (auto it = member_memo_.find(key); it != member_memo_.end()) return it->second;
   Proc p = procs_[proc];
-  const ToMember* message =
-      what == Do::kHear || what == Do::kStray ? &std::get<ToMember>(messages_[static_cast<std::uint32_t>(arg)].what) : nullptr;
+  const ToMember* message = what == Do::kHear || what == Do::kStray
+                                ? &std::get<ToMember>(messages_[static_cast<std::uint32_t>(arg)].what)
+                                : nullptr;
   const Proc* source = what == Do::kFetched && arg != 0 ? &procs_[static_cast<std::uint32_t>(arg - 1)] : nullptr;
   const Step step = take_step(p, bounds_, what, arg, message, source);
   MemberResult result;

@@ -2,10 +2,11 @@
 // a number per component, each component kept once (intern.h); what a component does on an input is computed once.
 //
 // Connections are FIFO and break with what is on them: then the member connects anew, and the coordinator notices the
-// loss whenever. A single message that is lost or overtaken, or comes twice, is a failure (and where one is missing, the
-// connection will break). Pauses are delays: whoever is paused takes no step, and wakes whenever. Time stands still; a deadline fires as a step: freely where
-// it is right (someone awaited is dead or cut off), else as a failure. Members read peers' words when they use them:
-// words only rise, so reading earlier, or in any order, leads to no other state.
+// loss whenever. A single message that is lost or overtaken, or comes twice, is a failure (and where one is missing,
+// the connection will break). Pauses are delays: whoever is paused takes no step, and wakes whenever. Time stands
+// still; a deadline fires as a step: freely where it is right (someone awaited is dead or cut off), else as a failure.
+// Members read peers' words when they use them: words only rise, so reading earlier, or in any order, leads to no other
+// state.
 #pragma once
 
 #include <array>
@@ -59,15 +60,15 @@ struct Link {
 };
 
 enum class Act : std::uint8_t {
-  kMember,       // `what` at `slot` with `arg`
-  kDeliverUp,    // the coordinator takes the next message of `slot`
-  kWrite,        // the decision is durable, and the coordinator knows (what it does in between it can do before)
-  kSilence,      // the detector suspects `slot`
-  kDeadline,     // the wedge or level deadline passes
-  kHeartbeat,    // of `slot`, where it is the only thing that a lost coordinator waits for
-  kBreak,        // the connection of `slot` breaks
-  kRestart,      // the coordinator dies and comes back
-  kLoseUp,       // the first message of `slot` to the coordinator is lost, late, comes twice; or the first to it
+  kMember,     // `what` at `slot` with `arg`
+  kDeliverUp,  // the coordinator takes the next message of `slot`
+  kWrite,      // the decision is durable, and the coordinator knows (what it does in between it can do before)
+  kSilence,    // the detector suspects `slot`
+  kDeadline,   // the wedge or level deadline passes
+  kHeartbeat,  // of `slot`, where it is the only thing that a lost coordinator waits for
+  kBreak,      // the connection of `slot` breaks
+  kRestart,    // the coordinator dies and comes back
+  kLoseUp,     // the first message of `slot` to the coordinator is lost, late, comes twice; or the first to it
   kLoseDown,
   kLateUp,
   kLateDown,
