@@ -4,9 +4,9 @@
 // the rest from Hellos. A decision is sent to anybody only after Logged says that it is durable (G6). Total and idempotent.
 //
 // View change (unplanned): wedge all candidates, wait for their reports (one deadline, then go on without the silent),
-// trim = min of reported prepared, cut below the first op whose digests differ, log, install. Planned (joins, leaves): notice, cut at a mark, wedge, joiners take the
-// state as of trim from a member that has committed it (one deadline), log, install. If a member fails meanwhile the
-// change is completed without joiners and leavers, and the planned one begins again.
+// trim = min of reported prepared, cut below the first op whose digests differ, log, install. Planned (joins, leaves):
+// notice, cut at a mark, wedge, joiners take the state as of trim from a member that has committed it (one deadline),
+// log, install. If a member fails meanwhile the change is completed without joiners and leavers, and the planned one begins again.
 #pragma once
 
 #include <map>
