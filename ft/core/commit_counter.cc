@@ -3,8 +3,17 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ft/core/mutant.h"
 
 namespace regroup {
+namespace {
+
+[[maybe_unused]] OpId prepared_by_most(std::vector<OpId> words) {  // of a mutant alone
+  std::sort(words.begin(), words.end());
+  return words[(words.size() - 1) / 2];
+}
+
+}  // namespace
 
 void CommitCounter::install(const Decision& decision, std::size_t self) {
   RG_CHECK(decision.view.epoch > epoch() && self < decision.view.members.size());
@@ -13,6 +22,7 @@ void CommitCounter::install(const Decision& decision, std::size_t self) {
   self_ = self;
   words_.assign(decision.view.members.size(), decision.trim);
   committed_ = first ? decision.trim : std::max(committed_, decision.trim);
+  if (mutant(Mutant::kTrimAheadInstalled) && !first && committed_ < high_) ++committed_;
   words_[self_] = committed_;  // what lies in (trim, committed] had failed, and this decision fails it again
   high_ = std::max(high_, committed_);
   if (first || decision.planned) mark(decision.trim) = true;
@@ -31,15 +41,17 @@ OpId CommitCounter::submit(bool mark) {
 }
 
 std::optional<FailedOp> CommitCounter::failure_of(OpId k, bool shape) const {
-  const FailedOp* failed = decision_.failure_of(k);
-  const bool shape_failed = shape && k > decision_.trim && k <= decision_.high;
+  const FailedOp* failed = mutant(Mutant::kFailureForgotten) ? nullptr : decision_.failure_of(k);
+  const OpId high = decision_.high - mutant(Mutant::kShapeHighExcluded);
+  const bool shape_failed = shape && k > decision_.trim && k <= high;
   if (failed && !(shape_failed && failed->redone)) return *failed;  // the decision that came first has named the code
   if (shape_failed) return FailedOp{k, Code::kViewChanged, {}, {}};
   return std::nullopt;
 }
 
 bool CommitCounter::can_prepare(OpId k) const {
-  if (frozen_ || words_.empty() || k > high_ || (cut_ && k > *cut_)) return false;
+  const bool cut = cut_ && k > *cut_ && !mutant(Mutant::kCutIgnored);
+  if (frozen_ || words_.empty() || k > high_ || cut) return false;
   return k == prepared() + 1;
 }
 
@@ -57,7 +69,7 @@ void CommitCounter::raise(OpId k) {
 void CommitCounter::settle_failed(OpId k) {
   RG_CHECK(k == committed_ + 1 && k <= high_);
   committed_ = k;
-  if (!frozen_ && k == prepared() + 1 && (!cut_ || k <= *cut_)) raise(k);
+  if ((!frozen_ || mutant(Mutant::kSettleRaisesFrozen)) && k == prepared() + 1 && (!cut_ || k <= *cut_)) raise(k);
 }
 
 void CommitCounter::observe(std::size_t member, OpId prepared) {
@@ -73,8 +85,10 @@ void CommitCounter::observe_digest(OpId k, std::uint64_t digest) {
 
 OpId CommitCounter::committable() const {
   if (words_.empty()) return 0;
-  const OpId all = *std::min_element(words_.begin(), words_.end());
-  return differs_ ? std::min(all, *differs_ - 1) : all;
+  OpId all = *std::min_element(words_.begin(), words_.end());
+  if (mutant(Mutant::kCommitLocal)) all = prepared();
+  if (mutant(Mutant::kCommitMajority)) all = prepared_by_most(words_);
+  return differs_ && !mutant(Mutant::kDigestsIgnored) ? std::min(all, *differs_ - 1) : all;
 }
 
 void CommitCounter::commit(OpId k) {
@@ -84,15 +98,16 @@ void CommitCounter::commit(OpId k) {
 
 void CommitCounter::plan_cut() {
   cut_planned_ = true;
-  if (!cut_ && is_mark(prepared())) cut_ = prepared();
+  if (!cut_ && (is_mark(prepared()) || mutant(Mutant::kCutAnywhere))) cut_ = prepared();
 }
 
 std::optional<OpId> CommitCounter::cut_reached() const {
-  return cut_ && committed_ >= *cut_ ? cut_ : std::nullopt;
+  const OpId reached = mutant(Mutant::kCutEarly) ? prepared() : committed_;
+  return cut_ && reached >= *cut_ ? cut_ : std::nullopt;
 }
 
 Report CommitCounter::freeze() {
-  frozen_ = true;
+  frozen_ = !mutant(Mutant::kWedgeNotSticky);
   Report report{epoch(), prepared(), committed_, high_};
   for (OpId k = committed_ + 1; k <= prepared(); ++k) report.digests.push_back(digests_[k % digests_.size()]);
   while (!report.digests.empty() && report.digests.back() == 0) report.digests.pop_back();

@@ -78,7 +78,7 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
     detector_.watch(from, now);
     detector_.heard(from, now);
     suspected_.erase(from);  // heard of again before anything was decided
-    if (m.installed < last_->view.epoch) out.push_back(SendToMember{from, Install{*last_}});
+    if (m.installed < last_->view.epoch && !mutant(Mutant::kInstallNotResent)) out.push_back(SendToMember{from, Install{*last_}});
     if (m.wedged && m.installed == last_->view.epoch) {  // a wedge is never taken back: the change must be finished
       change_asked_ = true;
       why_.insert("wedged:" + to_string(m.self.id));
@@ -87,7 +87,7 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
     if (phase_ == Phase::kWedging && candidates_.contains(from) && !reports_.contains(from))
       out.push_back(SendToMember{from, Wedge{round_, *last_}});
   } else if (m.installed != 0) {
-    out.push_back(SendToMember{from, Evicted{config_.log, last_->view.epoch}});
+    if (!mutant(Mutant::kEvictedNotTold)) out.push_back(SendToMember{from, Evicted{config_.log, last_->view.epoch}});
     peers_.erase(from);
   } else if (phase_ == Phase::kLevelling) {
     auto it = joiners_.find(from);
@@ -120,7 +120,8 @@ void Coordinator::on_message(const Incarnation& from, const Ready&, Instant, Out
 
 void Coordinator::on_message(const Incarnation& from, const Wedged& m, Instant, Out&) {
   const bool sane = m.report.prepared >= (last_ ? last_->trim : 0) && m.report.high >= m.report.prepared;
-  if (last_ && m.report.epoch == last_->view.epoch && is_member(from) && sane) reports_.emplace(from, m.report);
+  const bool ours = last_ && (m.report.epoch == last_->view.epoch || mutant(Mutant::kStaleReport));
+  if (ours && is_member(from) && sane) reports_.emplace(from, m.report);
 }
 
 void Coordinator::on_message(const Incarnation& from, const CutDone& m, Instant now, Out& out) {
@@ -131,7 +132,8 @@ void Coordinator::on_message(const Incarnation& from, const CutDone& m, Instant 
 
 void Coordinator::on_message(const Incarnation& from, const Level& m, Instant, Out&) {
   auto it = joiners_.find(from);
-  if (phase_ == Phase::kLevelling && m.plan == plan_ && m.op == level_op_ && it != joiners_.end()) it->second = m.ok;
+  const bool asked = (m.plan == plan_ && m.op == level_op_) || mutant(Mutant::kStaleLevel);
+  if (phase_ == Phase::kLevelling && asked && it != joiners_.end()) it->second = m.ok;
   else if (m.ok) backoff_.erase(from);  // too late for that change, but it can: next time
 }
 

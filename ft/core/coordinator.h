@@ -19,6 +19,7 @@
 #include "base/time.h"
 #include "ft/core/detector.h"
 #include "ft/core/messages.h"
+#include "ft/core/mutant.h"
 
 namespace regroup {
 

@@ -49,6 +49,8 @@ void Coordinator::step_once(Instant now, Out& out) {
       return;
     case Phase::kWedging: {
       for (const Incarnation& who : suspected_) candidates_.erase(who);
+      if (mutant(Mutant::kNotAllAwaited) && !reports_.empty())
+        for (const Incarnation& c : candidates_) reports_.emplace(c, reports_.begin()->second);
       const bool all = std::all_of(candidates_.begin(), candidates_.end(), [&](auto& c) { return reports_.contains(c); });
       if (!all && !over) return;
       for (const MemberInfo& m : last_->view.members)
@@ -64,7 +66,7 @@ void Coordinator::step_once(Instant now, Out& out) {
       if (candidates_.empty()) return nothing_decided();
       std::vector<Incarnation> join;
       for (const auto& [inc, level] : joiners_) {
-        if (level == true) join.push_back(inc);
+        if (level == true || (level && mutant(Mutant::kJoinerNotLevel))) join.push_back(inc);
         else if (!failed) backoff_.insert(inc);
       }
       if (failed) join.clear();
@@ -106,7 +108,8 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
   std::erase_if(candidates_, [&](const Incarnation& c) { return !reports_.contains(c); });
   deadline_ = Instant::never();
   if (candidates_.empty()) return nothing_decided();
-  const bool planned = planned_ && candidates_.size() == last_->view.members.size();
+  const bool complete = candidates_.size() == last_->view.members.size() || mutant(Mutant::kPlannedDespiteFailure);
+  const bool planned = planned_ && complete;
   const OpId trim = trim_of({candidates_.begin(), candidates_.end()});
   if (planned) {
     joiners_.clear();
@@ -133,17 +136,21 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
 // What all candidates have prepared, and with the same bits: whoever committed an op has seen all digests of it agree.
 OpId Coordinator::trim_of(const std::vector<Incarnation>& candidates) const {
   OpId trim = reports_.at(candidates.front()).prepared;
-  for (const Incarnation& c : candidates) trim = std::min(trim, reports_.at(c).prepared);
+  for (const Incarnation& c : candidates) {
+    const OpId prepared = reports_.at(c).prepared;
+    if (!mutant(Mutant::kTrimFirst)) trim = mutant(Mutant::kTrimMax) ? std::max(trim, prepared) : std::min(trim, prepared);
+  }
   std::map<OpId, std::uint64_t> shown;
   for (const Incarnation& c : candidates) {
     const Report& report = reports_.at(c);
     for (std::size_t i = 0; i < report.digests.size(); ++i) {
       const OpId op = report.committed + 1 + i;
       const std::uint64_t digest = report.digests[i];
+      if (mutant(Mutant::kTrimBlind)) continue;
       if (digest != 0 && shown.try_emplace(op, digest).first->second != digest) trim = std::min(trim, op - 1);
     }
   }
-  return std::max(trim, last_->trim);
+  return std::max(trim, last_->trim) + mutant(Mutant::kTrimAhead);
 }
 
 // All members of the view are lost: nothing is decided. Some may be wedged, and a wedge is never taken back: whoever comes
@@ -159,7 +166,7 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
   Decision d;
   d.view.log = config_.log;
   d.prev = last_ ? last_->view.epoch : 0;
-  d.view.epoch = d.prev + 1;
+  d.view.epoch = d.prev + (mutant(Mutant::kEpochReused) && last_ && !planned ? 0 : 1);
   d.planned = planned;
   d.joined = join;
   d.trim = last_ ? last_->trim : 0;
@@ -175,7 +182,7 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
     why_.insert("join:" + to_string(info_of(inc).id));
   }
   std::sort(d.view.members.begin(), d.view.members.end(), [](auto& a, auto& b) { return a.id < b.id; });
-  if (last_ && !stay.empty())
+  if (last_ && !stay.empty() && !mutant(Mutant::kFailedForgotten))
     for (const FailedOp& f : last_->failed) fail_requests_.insert_or_assign(f.op, f);
   for (const auto& [op, f] : fail_requests_)
     if (op > d.trim) d.failed.push_back(f);
@@ -192,6 +199,8 @@ void Coordinator::append(Decision decision, Out& out) {
   deadline_ = Instant::never();
   pending_ = std::move(decision);
   out.push_back(AppendLog{pending_});
+  for (const MemberInfo& m : pending_.view.members)
+    if (mutant(Mutant::kLogNotSynced)) out.push_back(SendToMember{m.inc, Install{pending_}});
 }
 
 void Coordinator::publish(const Decision& decision, Instant now, Out& out) {
@@ -216,7 +225,7 @@ void Coordinator::publish(const Decision& decision, Instant now, Out& out) {
   std::erase_if(suspected_, [&](const Incarnation& s) { return !decision.view.contains(s); });
   why_.clear();
   for (const Incarnation& s : suspected_) why_.insert("suspected:" + to_string(info_of(s).id));
-  reports_.clear();
+  if (!mutant(Mutant::kReportsKept)) reports_.clear();
   candidates_.clear();
   joiners_.clear();
   accusations_.clear();

@@ -77,15 +77,17 @@ void Member::on(const MemberInput& input, MemberActions& out) {
 
 void Member::on_connected(MemberActions& out) {
   Hello hello{config_.group, log_, config_.self, config_.config_hash, config_.config, config_.world_size,
-              installed(),   phase_ == Phase::kWedged || phase_ == Phase::kFreezing,
+              installed(),
+              (phase_ == Phase::kWedged || phase_ == Phase::kFreezing) && !mutant(Mutant::kWedgeForgotten),
               phase_ == Phase::kObserver && parked_};
   send(std::move(hello), out);
-  if (phase_ == Phase::kWedged) send(Wedged{round_, *report_}, out);
+  if (phase_ == Phase::kWedged && !mutant(Mutant::kWedgeForgotten)) send(Wedged{round_, *report_}, out);
+  if (mutant(Mutant::kRequestForgotten)) return;
   if (phase_ == Phase::kActive && cut_done_) send(*cut_done_, out);
   for (const Suspect& s : suspects_) send(s, out);
   for (const FailedOp& f : refused_) send(FailOp{installed(), f}, out);
   if (ask_) send(*ask_, out);
-  if (leaving_) send(Leave{}, out);
+  if (leaving_ && !mutant(Mutant::kLeaverForgotten)) send(Leave{}, out);
 }
 
 void Member::on_message(const Welcome& m, MemberActions& out) {
@@ -141,13 +143,13 @@ void Member::on_message(const Install& m, MemberActions& out) {
   if (foreign(d.view.log) || d.view.epoch <= installed()) return;
   if (d.view.contains(config_.self.inc)) {
     install(d, out);
-  } else if (installed() != 0) {
+  } else if (installed() != 0 && !mutant(Mutant::kEvictionIgnored)) {
     end(leaving_ ? Code::kClosed : Code::kEvicted, "view " + std::to_string(d.view.epoch) + " was made without us", out);
   }
 }
 
 void Member::on_message(const Evicted& m, MemberActions& out) {
-  if (foreign(m.log) || installed() == 0 || m.epoch <= installed()) return;
+  if (foreign(m.log) || installed() == 0 || m.epoch <= installed() || mutant(Mutant::kEvictionIgnored)) return;
   end(leaving_ ? Code::kClosed : Code::kEvicted, "view " + std::to_string(m.epoch) + " was made without us", out);
 }
 
@@ -155,8 +157,9 @@ bool Member::install(const Decision& d, MemberActions& out) {
   // A member of the new view has reported in the old one. An observer enters with its first view: the group's first, or
   // one at whose trim it is level (who is not level never contributes).
   const bool founding = d.joined.size() == d.view.members.size();
-  const bool follows = phase_ == Phase::kObserver ? founding || level_ == d.trim
-                                                  : phase_ == Phase::kWedged && d.prev == installed();
+  const bool level = level_ == d.trim || (level_ && mutant(Mutant::kStaleLevel));
+  const bool follows =
+      phase_ == Phase::kObserver ? founding || level : phase_ == Phase::kWedged && d.prev == installed();
   if (!follows) return false;
   log_ = d.view.log;
   decision_ = d;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ft/core/messages.h"
+#include "ft/core/mutant.h"
 #include "ft/core/view.h"
 
 namespace regroup {
@@ -77,7 +78,9 @@ class Member {
   void on_message(const Evicted& m, MemberActions& out);
   bool install(const Decision& decision, MemberActions& out);
   void end(Code code, std::string detail, MemberActions& out);
-  [[nodiscard]] bool foreign(LogId log) const { return log_ != 0 && log != log_; }
+  [[nodiscard]] bool foreign(LogId log) const {
+    return log_ != 0 && log != log_ && !mutant(Mutant::kForeignLog);
+  }
 
   MemberConfig config_;
   Phase phase_ = Phase::kObserver;

@@ -1,5 +1,6 @@
 // What must hold in every state, and what must stay reachable from it.
 #include "tests/model/plane.h"
+#include "tests/model/state_access.h"
 #include "tests/model/world.h"
 
 namespace regroup::model {
@@ -50,7 +51,7 @@ bool World::goal(const State& s) const {
     somebody = true;
     held |= 1u << p.member.config().self.id.replica;
     const bool active = p.member.phase() == Member::Phase::kActive && p.counter.epoch() == view->epoch;
-    if (!active || p.copied != bounds_.ops) return false;
+    if (!active || p.copied != bounds_.ops || StateAccess::leaving(p.member)) return false;
   }
   for (int a = 0; a < bounds_.slots(); ++a) {  // who is not in the view knows it, or cannot join
     const Proc& p = procs_[s.proc[a]];

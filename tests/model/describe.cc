@@ -72,6 +72,7 @@ const char* name_of(Do what) {
     case Do::kSuspect: return "suspects member ";
     case Do::kAskChange: return "asks for a view change";
     case Do::kAskFail: return "asks to fail op ";
+    case Do::kRefuse: return "refuses the stale shape op ";
     case Do::kAskLeave: return "wants to leave";
     case Do::kWithdraw: return "WITHDRAWS";
     case Do::kStray: return "hears a STRANGER: ";
@@ -111,6 +112,7 @@ std::string World::describe(const State& s, const Action& a) const {
           return line + std::to_string(p.counter.prepared() + 1) + " in epoch " + std::to_string(p.counter.epoch());
         case Do::kCommit: return line + std::to_string(p.counter.committed() + 1);
         case Do::kSettle:
+        case Do::kRefuse:
         case Do::kAskFail:
         case Do::kAbort:
         case Do::kReturnBuffer: return line + std::to_string(p.counter.committed() + 1);

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
+#include "ft/core/mutant.h"
 #include "tests/model/search.h"
 
 namespace {
@@ -68,6 +69,15 @@ Verdict explore_rule(Bounds b, const RuleInfo& rule, bool own_faults, const Limi
   return v;
 }
 
+#ifdef REGROUP_MUTANTS
+using namespace regroup;
+void choose_mutant(const std::string& name) {
+  for (const MutantInfo& m : kMutants)
+    if (m.name == name) active_mutant = m.mutant;
+  if (active_mutant == Mutant::kNone) throw CLI::ValidationError("unknown mutant, see --list-mutants: " + name);
+}
+#endif
+
 int main(int argc, char** argv) {
   CLI::App app{"Explores every behaviour of a small world around the production protocol objects"};
   Bounds b;
@@ -99,6 +109,13 @@ int main(int argc, char** argv) {
   app.add_option("--rule", name,
                  "follow a wrong rule instead, with what it needs to show (plane, window, marks, a joiner)");
   app.add_flag("--list-rules", list, "print the wrong rules");
+#ifdef REGROUP_MUTANTS
+  app.add_option_function<std::string>("--mutant", choose_mutant, "explore the core with this seeded bug");
+  app.add_flag_callback("--list-mutants", [] {
+    for (const MutantInfo& m : kMutants) std::printf("%-24s %s\n", m.name.data(), m.what.data());
+    throw CLI::Success();
+  });
+#endif
   app.add_option("--expect", expect, "exit 0 only if this is found: G1, G2, ..., stuck; several by commas");
   app.add_option("--max-states", limits.max_states, "cut short there");
   app.add_option("--max-seconds", limits.max_seconds, "cut short then");

@@ -99,6 +99,7 @@ class Engine {
   void place(const std::function<void(Do, std::uint64_t)>& visit) const {
     const OpId k = p_.page().placed + 1u;
     if (stopped() || k > p_.counter.high() || fails(k) || p_.copied < decision_.trim) return;
+    if (b_.shape_op(k) && p_.shape_epoch != epoch_) return visit(Do::kRefuse, k);
     if (!all_see(&Page::ready, k) || !slot_free(k)) return;
     if (b_.plane == PlaneModel::kNet || !somebody_withdrew()) visit(Do::kPlace, shard(k).word());
   }

@@ -41,6 +41,7 @@ class Stepper {
     const OpId k = p_.counter.submit(b_.mark(p_.counter.high() + 1));
     p_.buffers[k % static_cast<OpId>(b_.window)] = Cell::input(p_.slot, static_cast<u8>(k));
     p_.page().ready = static_cast<u8>(k);
+    if (b_.shape_op(k)) p_.shape_epoch = static_cast<u8>(p_.counter.epoch());
   }
   [[nodiscard]] bool may_submit() const {
     return p_.installed() && p_.counter.high() < static_cast<OpId>(b_.ops) &&
@@ -53,7 +54,10 @@ class Stepper {
   void settle() {
     const OpId k = p_.counter.committed() + 1;
     const FailedOp failed = p_.counter.failure_of(k, b_.shape_op(k)).value();
+    const OpId prepared = p_.counter.prepared();
     p_.counter.settle_failed(k);
+    if (p_.reported == p_.counter.epoch() && p_.counter.prepared() != prepared)
+      step_.violation = "G7: prepared was raised after the report";
     outcome(k) = {Outcome::kFailed, 0, static_cast<u8>(failed.code)};
     p_.copied = static_cast<u8>(k);
     p_.page().placed = std::max(p_.page().placed, static_cast<u8>(k));
@@ -104,6 +108,11 @@ class Stepper {
     if (counter.committable() < k) return;  // what was seen so far is looked at again later
     counter.commit(k);
     p_.counter = std::move(counter);
+    const Decision& made = p_.counter.decision();
+    if (made.failure_of(k) || (b_.shape_op(k) && k > made.trim && k <= made.high))
+      step_.violation = "G4: op " + std::to_string(k) + " is committed, which the decision fails";
+    if (b_.shape_op(k) && p_.shape_epoch != made.view.epoch)
+      step_.violation = "G4: the shape op " + std::to_string(k) + " is committed in another epoch than it was submitted in";
     outcome(k) = {Outcome::kCommitted, static_cast<u8>(view.epoch), static_cast<u8>(mask_of(view))};
     look_at_cut();
   }
@@ -279,6 +288,7 @@ Step take_step(Proc& p, const Bounds& bounds, Do what, std::uint64_t arg, const 
       break;
     case Do::kAskChange: s.feed(ChangeWanted{p.counter.epoch(), false, "asked"}); break;
     case Do::kAskFail: s.feed(OpRefused{FailedOp{next, Code::kCancelled, {}, {}}}); break;
+    case Do::kRefuse: s.feed(OpRefused{FailedOp{arg, Code::kViewChanged, {}, {}}}); break;
     case Do::kAskLeave: s.feed(LeaveWanted{}); break;
     case Do::kCrash: s.crash(); break;
     case Do::kWithdraw: s.withdraw(); break;
@@ -297,7 +307,7 @@ void Proc::put(Bytes& out) const {
   const Renaming& names = out.names();
   StateAccess::put(out, member);
   StateAccess::put(out, counter);
-  out.put(names.slot(slot), alive, over, freeze_asked, reported, cut_posted, copied, fetch, names.mask(suspects));
+  out.put(names.slot(slot), alive, over, freeze_asked, reported, cut_posted, copied, shape_epoch, fetch, names.mask(suspects));
   for (const Outcome& o : outcomes)
     out.put(o.kind, o.epoch, o.kind == Outcome::kCommitted ? names.mask(o.mask) : o.mask);
   for (const Cell& c : buffers) out.put(c.renamed(names).word());

@@ -31,6 +31,7 @@ enum class Do : std::uint8_t {
   kAskChange,   // digests differ, a link is to be reset, ...
   kAskFail,     // cancels the op at hand
   kAskLeave,
+  kRefuse,    // the next op's shape is that of an older view than this: asks for a decision that fails it
   kWithdraw,  // gives up without a decision: raises withdrawn, and its caller has the buffers back
   kStray,     // hears a coordinator with another log; arg: the number of the message
   kCrash,
@@ -51,6 +52,7 @@ struct Proc {
   std::uint8_t reported = 0;      // highest epoch that was frozen and reported
   bool cut_posted = false;
   std::uint8_t copied = 0;  // ops that are over for the caller
+  std::uint8_t shape_epoch = 0;  // in which the shape op was submitted
   std::optional<Fetch> fetch;
   std::uint8_t suspects = 0;  // slots that this member believes dead (a wrong rule acts on it)
   std::vector<Outcome> outcomes;

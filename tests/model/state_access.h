@@ -51,6 +51,7 @@ struct StateAccess {
   // For wrong rules.
   static Decision& pending(Coordinator& c) { return c.pending_; }
   static const std::map<Incarnation, Report>& reports(const Coordinator& c) { return c.reports_; }
+  static bool leaving(const Member& m) { return m.leaving_; }
   static bool& frozen(CommitCounter& c) { return c.frozen_; }
   static std::optional<OpId> chosen_cut(const CommitCounter& c) { return c.cut_; }
 };
