@@ -12,7 +12,7 @@ namespace regroup {
 
 const char* name_of(Point point) {
   constexpr const char* names[] = {"step",           "after_submit",    "after_first_chunk", "after_placed", "after_prepared",
-                                   "before_copy_out", "after_commit", "wedged",            "installed"};
+                                   "before_copy_out", "after_commit", "wedged",            "installed",   "map_segment"};
   static_assert(std::size(names) == static_cast<std::size_t>(Point::kCount));
   return names[static_cast<std::size_t>(point)];
 }
@@ -37,21 +37,25 @@ Status Failpoints::arm(std::string_view spec) {
     if (action == "kill") armed.action = Action::kKill;
     else if (action == "stop") armed.action = Action::kStop;
     else if (action == "call") armed.action = Action::kCall;
-    else return {Code::kConfig, "failpoint '" + std::string(item) + "': action must be kill, stop or call"};
+    else if (action == "fail" && armed.point == Point::kMapSegment) armed.action = Action::kFail;
+    else return {Code::kConfig, "failpoint '" + std::string(item) + "': action must be kill, stop or call" +
+                                    (armed.point == Point::kMapSegment ? " or fail" : "")};
     list_.push_back(armed);
   }
   armed_.store(!list_.empty(), std::memory_order_relaxed);
   return {};
 }
 
-void Failpoints::fire(Point point, std::uint64_t value) {
+bool Failpoints::fire(Point point, std::uint64_t value) {
   std::vector<Action> due;
+  bool fails = false;
   {
     std::lock_guard lock(mutex_);
     std::uint64_t& hits = hits_[static_cast<std::size_t>(point)];
     hits = point == Point::kStep ? value : hits + 1;
     for (Armed& a : list_) {
-      if (a.done || a.point != point || a.at != hits) continue;
+      fails = fails || (a.action == Action::kFail && a.point == point && hits >= a.at);
+      if (a.done || a.action == Action::kFail || a.point != point || a.at != hits) continue;
       a.done = true;
       due.push_back(a.action);
     }
@@ -61,6 +65,7 @@ void Failpoints::fire(Point point, std::uint64_t value) {
     else if (action == Action::kStop) ::kill(::getpid(), SIGSTOP);
     else if (hook_) hook_(point);
   }
+  return fails;
 }
 
 }  // namespace regroup

@@ -3,6 +3,7 @@
 //
 // Spec: "point#n=action,..." : at the n-th hit (from 1, default 1) of the point do the action: kill (SIGKILL to ourselves),
 // stop (SIGSTOP to ourselves), or call (the hook that a test has set). "step#60=kill" fires when step 60 begins.
+// "map_segment#n=fail": from the n-th hit on that point fails instead of doing its work.
 // Threading: hit() from any thread; arm() and set_hook() before the group runs.
 #pragma once
 
@@ -28,6 +29,7 @@ enum class Point : std::uint8_t {
   kAfterCommit,      // the op is over here
   kWedged,           // frozen and reported, no decision yet
   kInstalled,        // entered a new epoch
+  kMapSegment,       // a segment of a peer is about to be asked for and mapped
   kCount
 };
 
@@ -39,19 +41,21 @@ class Failpoints {
   void hit(Point point) {
     if (armed_.load(std::memory_order_relaxed)) fire(point, 0);
   }
+  // For points that can fail: counts as a hit; true: fail now.
+  [[nodiscard]] bool fails(Point point) { return armed_.load(std::memory_order_relaxed) && fire(point, 0); }
   void hit_step(std::uint64_t step) {
     if (armed_.load(std::memory_order_relaxed)) fire(Point::kStep, step);
   }
 
  private:
-  enum class Action : std::uint8_t { kKill, kStop, kCall };
+  enum class Action : std::uint8_t { kKill, kStop, kCall, kFail };
   struct Armed {
     Point point;
     std::uint64_t at;
     Action action;
     bool done = false;
   };
-  void fire(Point point, std::uint64_t value);
+  bool fire(Point point, std::uint64_t value);  // true: an armed failure has begun
   std::atomic<bool> armed_{false};
   std::mutex mutex_;
   std::vector<Armed> list_;

@@ -107,7 +107,7 @@ Status GroupImpl::start() {
   if (!options_.trace_file.empty())
     if (Status s = recorder_.trace_to(trace_path(options_.trace_file, options_.rank)); !s) return s;
   if (options_.transport != "tcp") {
-    Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, options_.window, options_.small_bytes);
+    Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, options_.window, options_.small_bytes, &failpoints_);
     if (!domain && (options_.transport == "shm" || domain.code() == Code::kNoMemory)) return domain.error();
     if (domain) domain_ = std::move(*domain);
   }

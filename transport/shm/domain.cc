@@ -7,8 +7,10 @@
 
 namespace regroup::shm {
 
-Result<std::unique_ptr<Domain>> Domain::create(const Incarnation& self, std::uint32_t window, std::size_t small_bytes) {
+Result<std::unique_ptr<Domain>> Domain::create(const Incarnation& self, std::uint32_t window, std::size_t small_bytes,
+                                               Failpoints* failpoints) {
   std::unique_ptr<Domain> domain(new Domain);
+  domain->failpoints_ = failpoints;
   Result<Segment> memory = Segment::create("words", WordsPage::bytes(window, small_bytes));
   if (!memory) return memory.error();
   domain->words_ = Owned{kWordsSegment, std::move(*memory)};
@@ -32,7 +34,7 @@ Domain::~Domain() {
 std::shared_ptr<Peer> Domain::peer(const Incarnation& who, const std::string& socket) {
   std::lock_guard lock(mutex_);
   std::shared_ptr<Peer>& peer = peers_[who];
-  if (!peer) peer = std::make_shared<Peer>(who, socket);
+  if (!peer) peer = std::make_shared<Peer>(who, socket, failpoints_);
   return peer;
 }
 

@@ -41,7 +41,9 @@ struct Location {
 
 class Domain {
  public:
-  static Result<std::unique_ptr<Domain>> create(const Incarnation& self, std::uint32_t window, std::size_t small_bytes);
+  // `failpoints` may be null, and outlives the domain.
+  static Result<std::unique_ptr<Domain>> create(const Incarnation& self, std::uint32_t window, std::size_t small_bytes,
+                                                Failpoints* failpoints = nullptr);
   ~Domain();
 
   [[nodiscard]] WordsPage& words() { return *words_page_; }
@@ -73,6 +75,7 @@ class Domain {
  private:
   Domain() = default;
   void announce_spares();
+  Failpoints* failpoints_ = nullptr;
   std::uint32_t next_id_ = kWordsSegment;
   Owned words_;
   WordsPage* words_page_ = nullptr;

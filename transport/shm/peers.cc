@@ -14,6 +14,8 @@ namespace regroup::shm {
 Result<const Mapping*> Peer::map(std::uint32_t segment) {
   std::lock_guard lock(mutex_);
   if (auto it = mappings_.find(segment); it != mappings_.end()) return &it->second;
+  if (failpoints_ != nullptr && failpoints_->fails(Point::kMapSegment))
+    return {Code::kUnavailable, "segment " + std::to_string(segment) + " of @" + socket_ + ": failpoint map_segment"};
   Result<Fd> fd = ask(segment);
   if (!fd) {
     connection_.reset();  // a fresh connection next time

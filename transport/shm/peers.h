@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/result.h"
@@ -21,7 +22,9 @@ inline constexpr std::uint32_t kWordsSegment = 1;  // every member's words page;
 
 class Peer {
  public:
-  Peer(Incarnation who, std::string socket) : who_(who), socket_(std::move(socket)) {}
+  // `failpoints` may be null, and outlives the peer.
+  Peer(Incarnation who, std::string socket, Failpoints* failpoints = nullptr)
+      : who_(who), socket_(std::move(socket)), failpoints_(failpoints) {}
   // The mapping of one of its segments; stays valid until forget(id) or destruction. Asks the owner once.
   Result<const Mapping*> map(std::uint32_t segment);
   void forget(std::uint32_t segment);
@@ -31,6 +34,7 @@ class Peer {
   Result<Fd> ask(std::uint32_t segment);
   Incarnation who_;
   std::string socket_;
+  Failpoints* failpoints_;
   std::mutex mutex_;
   Fd connection_;
   std::map<std::uint32_t, Mapping> mappings_;
