@@ -28,6 +28,10 @@ void reduce(DataType type, ReduceOp op, void* dst, std::span<const void* const> 
 // Copies `bytes` bytes; no overlap. Any alignment.
 void copy(void* dst, const void* src, std::size_t bytes, Store store = Store::kCached);
 
+// dst[i] = src[i] * *factor, where factor points at one element of the type. Integers wrap; f16 and bf16 are multiplied in
+// f32 and rounded once. Any alignment. dst may be src, else must not overlap it.
+void scale(DataType type, void* dst, const void* src, const void* factor, std::size_t count);
+
 // Name of the SIMD target that dispatch picked ("AVX3", "AVX2", "SSE4", "scalar", ...).
 [[nodiscard]] const char* target_name();
 

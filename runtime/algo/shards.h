@@ -12,8 +12,9 @@ struct Range {
   [[nodiscard]] std::size_t size() const { return end - begin; }
 };
 
-// The part of `count` elements that member i of n reduces. Boundaries are multiples of 64 elements (whole cache lines for
-// every type, if the buffer is aligned), so trailing members may get nothing when count is small. Covers [0, count).
+// The part of `count` elements that member i of n reduces. Boundaries are multiples of 64 elements (whole cache lines
+// for every type, if the buffer is aligned), so trailing members may get nothing when count is small. Covers [0,
+// count).
 inline Range shard_range(std::size_t count, std::size_t n, std::size_t i) {
   constexpr std::size_t kGrain = 64;
   const std::size_t grains = (count + kGrain - 1) / kGrain;

@@ -2,34 +2,10 @@
 #include "regroup/group.h"
 
 #include "base/clock.h"
+#include "runtime/api/calls.h"
 #include "runtime/api/group_impl.h"
 
 namespace regroup {
-namespace {
-
-constexpr std::size_t kMaxBytes = std::size_t{1} << 40;
-
-Status check(const void* in, const void* out, std::size_t count, DataType type) {
-  if (static_cast<int>(type) >= kDataTypeCount) return {Code::kInvalid, "unknown data type"};
-  if (count > kMaxBytes / size_of(type)) return {Code::kInvalid, "count " + std::to_string(count) + " is over the bound"};
-  if (count != 0 && (in == nullptr || out == nullptr)) return {Code::kInvalid, "buffer is null"};
-  return {};
-}
-
-Status check(const void* in, const void* out, std::size_t count, DataType type, ReduceOp op) {
-  if (static_cast<int>(op) >= kReduceOpCount) return {Code::kInvalid, "unknown reduction"};
-  return check(in, out, count, type);
-}
-
-OpPtr failed(Error error) {
-  auto op = std::make_shared<OpState>();
-  op->result = std::move(error);
-  op->done.store(1);
-  return op;
-}
-
-}  // namespace
-
 Result<Outcome> Work::wait(double timeout_s) {
   if (!group_) return {Code::kInvalid, "an empty Work"};
   return group_->seen(group_->engine().wait(op_, group_->deadline(timeout_s)));
@@ -51,37 +27,72 @@ Result<std::unique_ptr<Group>> Group::join(Options options) {
 
 Group::~Group() { impl_->close(true); }
 
-// Every collective is a descriptor; blocking calls drive it on this thread, asynchronous ones leave a Work.
-#define REGROUP_COLLECTIVE(name, params, checked, in_pointer, out_pointer, kind, more)                       \
-  Result<Outcome> Group::name params {                                                                          \
-    if (Status s = (checked); !s) return s.error();                           \
-    OpDesc desc = impl_->describe(kind, count, type, options);                                                  \
-    more;                                                                                                       \
-    return impl_->seen(impl_->engine().execute(desc, in_pointer, out_pointer, impl_->deadline(options.timeout_s))); \
-  }                                                                                                             \
-  Work Group::name##_async params {                                                                             \
-    if (Status s = (checked); !s) return Work(impl_, failed(s.error()));      \
-    OpDesc desc = impl_->describe(kind, count, type, options);                                                  \
-    more;                                                                                                       \
-    return Work(impl_, impl_->engine().submit(desc, in_pointer, out_pointer));                                  \
+// Every collective is an op; blocking calls drive it on this thread, asynchronous ones leave a Work.
+#define REGROUP_COLLECTIVE(name, params, ...)                                                                          \
+  Result<Outcome> Group::name params { return impl_->run(calls::make(impl_->site(), __VA_ARGS__, options), options); } \
+  Work Group::name##_async params {                                                                                    \
+    return Work(impl_, impl_->start(calls::make(impl_->site(), __VA_ARGS__, options)));                                \
   }
 
 REGROUP_COLLECTIVE(all_reduce,
                    (const void* in, void* out, std::size_t count, DataType type, ReduceOp op, const OpOptions& options),
-                   check(in, out, count, type, op), in, out, OpKind::kAllReduce, desc.reduce = op)
+                   (calls::Uniform{OpKind::kAllReduce, in, out, count, type, op}))
+REGROUP_COLLECTIVE(reduce,
+                   (const void* in, void* out, std::size_t count, DataType type, ReduceOp op, MemberId root,
+                    const OpOptions& options),
+                   (calls::Uniform{OpKind::kReduce, in, out, count, type, op, root}))
 REGROUP_COLLECTIVE(broadcast, (void* buffer, std::size_t count, DataType type, MemberId root, const OpOptions& options),
-                   check(buffer, buffer, count, type), buffer, buffer, OpKind::kBroadcast, desc.root = root.replica)
+                   (calls::Uniform{OpKind::kBroadcast, buffer, buffer, count, type, {}, root}))
 REGROUP_COLLECTIVE(all_gather, (const void* in, void* out, std::size_t count, DataType type, const OpOptions& options),
-                   check(in, out, count, type), in, out, OpKind::kAllGather, )
+                   (calls::Uniform{OpKind::kAllGather, in, out, count, type}))
+REGROUP_COLLECTIVE(reduce_scatter,
+                   (const void* in, void* out, std::size_t count, DataType type, ReduceOp op, const OpOptions& options),
+                   (calls::Uniform{OpKind::kReduceScatter, in, out, count, type, op}))
+REGROUP_COLLECTIVE(all_to_all, (const void* in, void* out, std::size_t count, DataType type, const OpOptions& options),
+                   (calls::Uniform{OpKind::kAllToAll, in, out, count, type}))
+REGROUP_COLLECTIVE(gather,
+                   (const void* in, void* out, std::size_t count, DataType type, MemberId root,
+                    const OpOptions& options),
+                   (calls::Uniform{OpKind::kGather, in, out, count, type, {}, root}))
+REGROUP_COLLECTIVE(scatter,
+                   (const void* in, void* out, std::size_t count, DataType type, MemberId root,
+                    const OpOptions& options),
+                   (calls::Uniform{OpKind::kScatter, in, out, count, type, {}, root}))
+REGROUP_COLLECTIVE(all_gather_v,
+                   (const void* in, void* out, std::span<const std::size_t> counts, DataType type,
+                    const OpOptions& options),
+                   (calls::Agreed{OpKind::kAllGatherV, in, out, counts, type}))
+REGROUP_COLLECTIVE(reduce_scatter_v,
+                   (const void* in, void* out, std::span<const std::size_t> counts, DataType type, ReduceOp op,
+                    const OpOptions& options),
+                   (calls::Agreed{OpKind::kReduceScatterV, in, out, counts, type, op}))
+REGROUP_COLLECTIVE(all_to_all_v,
+                   (const void* in, std::span<const std::size_t> in_counts, std::span<const std::size_t> in_at,
+                    void* out, std::span<const std::size_t> out_counts, std::span<const std::size_t> out_at,
+                    DataType type, const OpOptions& options),
+                   (calls::Told{OpKind::kAllToAllV, in, {in_counts, in_at}, out, {out_counts, out_at}, type}))
+REGROUP_COLLECTIVE(gather_v,
+                   (const void* in, std::size_t count, void* out, std::span<const std::size_t> counts,
+                    std::span<const std::size_t> at, DataType type, MemberId root, const OpOptions& options),
+                   (calls::Told{OpKind::kGatherV, in, {{&count, 1}, {}}, out, {counts, at}, type, root}))
+REGROUP_COLLECTIVE(scatter_v,
+                   (const void* in, std::span<const std::size_t> counts, std::span<const std::size_t> at, void* out,
+                    std::size_t count, DataType type, MemberId root, const OpOptions& options),
+                   (calls::Told{OpKind::kScatterV, in, {counts, at}, out, {{&count, 1}, {}}, type, root}))
 #undef REGROUP_COLLECTIVE
 
+namespace {
+constexpr calls::Uniform kBarrierCall{OpKind::kBarrier, nullptr, nullptr, 0, DataType::kU8};
+}
 Result<Outcome> Group::barrier(const OpOptions& options) {
-  const OpDesc desc = impl_->describe(OpKind::kBarrier, 0, DataType::kU8, options);
-  return impl_->seen(impl_->engine().execute(desc, nullptr, nullptr, impl_->deadline(options.timeout_s)));
+  return impl_->run(calls::make(impl_->site(), kBarrierCall, options), options);
 }
 Work Group::barrier_async(const OpOptions& options) {
-  return Work(impl_, impl_->engine().submit(impl_->describe(OpKind::kBarrier, 0, DataType::kU8, options), nullptr, nullptr));
+  return Work(impl_, impl_->start(calls::make(impl_->site(), kBarrierCall, options)));
 }
+
+Status Group::group_start() { return impl_->group_start(); }
+Status Group::group_end() { return impl_->group_end(); }
 
 Result<void*> Group::allocate(std::size_t bytes) { return impl_->allocate(bytes); }
 Status Group::deallocate(void* memory) { return impl_->deallocate(memory); }

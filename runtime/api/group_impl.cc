@@ -163,14 +163,42 @@ void GroupImpl::die_at(Point point) {
   closer_ = std::thread([this] { close(true); });
 }
 
-OpDesc GroupImpl::describe(OpKind kind, std::size_t count, DataType type, const OpOptions& options) const {
-  OpDesc desc;
-  desc.kind = kind;
-  desc.type = type;
-  desc.count = count;
-  desc.mark = !options_.explicit_marks || options.mark;
-  if (desc.shape()) desc.seen_epoch = seen_epoch_.load();
-  return desc;
+calls::Site GroupImpl::site() const {
+  calls::Site site;
+  site.view = engine_.view();
+  site.explicit_marks = options_.explicit_marks;
+  site.seen_epoch = seen_epoch_.load();
+  return site;
+}
+
+Result<Outcome> GroupImpl::run(Result<ExecOp> call, const OpOptions& options) {
+  if (grouping_) return {Code::kInvalid, "a blocking call between group_start and group_end"};
+  if (!call) return call.error();
+  return seen(engine_.execute(std::move(*call), deadline(options.timeout_s)));
+}
+
+OpPtr GroupImpl::start(Result<ExecOp> call) {
+  if (call && !grouping_) return engine_.submit(std::move(*call));
+  auto op = std::make_shared<OpState>();
+  if (!call) {
+    op->result = call.error();
+    op->done.store(1);
+    return op;
+  }
+  op->exec = std::move(*call);
+  grouped_.push_back(op);
+  return op;
+}
+
+Status GroupImpl::group_start() {
+  if (std::exchange(grouping_, true)) return {Code::kInvalid, "group_start inside a group"};
+  return {};
+}
+
+Status GroupImpl::group_end() {
+  if (!std::exchange(grouping_, false)) return {Code::kInvalid, "group_end without group_start"};
+  engine_.submit_all(std::exchange(grouped_, {}));
+  return {};
 }
 
 Result<Outcome> GroupImpl::seen(Result<Outcome> result) {

@@ -13,6 +13,7 @@
 #include "base/worker.h"
 #include "ft/driver/control.h"
 #include "regroup/options.h"
+#include "runtime/api/calls.h"
 #include "runtime/exec/net_plane.h"
 #include "runtime/exec/shm_plane.h"
 #include "runtime/obs/flight_recorder.h"
@@ -35,7 +36,11 @@ class GroupImpl final : public DataSide, public EngineHost {
   FlightRecorder& recorder() { return recorder_; }
   Failpoints& failpoints() { return failpoints_; }
   [[nodiscard]] Instant deadline(double timeout_s) const;
-  OpDesc describe(OpKind kind, std::size_t count, DataType type, const OpOptions& options) const;
+  [[nodiscard]] calls::Site site() const;
+  Result<Outcome> run(Result<ExecOp> call, const OpOptions& options);  // blocking
+  OpPtr start(Result<ExecOp> call);                                    // asynchronous, or held for group_end
+  Status group_start();
+  Status group_end();
   Result<Outcome> seen(Result<Outcome> result);  // the caller has seen this outcome's epoch
   [[nodiscard]] ViewInfo view();
   Result<void*> allocate(std::size_t bytes);
@@ -82,6 +87,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   std::mutex close_mutex_;  // before engine_: its threads may still pass here when the rest is gone
   std::atomic<bool> closed_{false};
   Engine engine_;  // after what its planes use
+  bool grouping_ = false;            // of the submitting thread
+  std::vector<OpPtr> grouped_;
   std::vector<void*> plain_buffers_;  // registered memory where there is no shared memory
   std::mutex buffers_mutex_;
   std::atomic<Epoch> seen_epoch_{0};

@@ -11,21 +11,21 @@
 namespace regroup {
 namespace {
 
-constexpr std::size_t kChunkBytes = 1u << 20;   // of a frame
-constexpr std::size_t kFoldBytes = 256u << 10;  // folded and sent on at a time
 constexpr std::size_t kStreamBytes = 2u << 20;
 
-std::vector<std::byte> encode(const OpDesc& d) {
-  Writer w;
+kernels::Store store_for(std::size_t bytes) {
+  return bytes >= kStreamBytes ? kernels::Store::kStream : kernels::Store::kCached;
+}
+
+void encode(const OpDesc& d, Writer& w) {
   w.u8(static_cast<std::uint8_t>(d.kind));
   w.u8(static_cast<std::uint8_t>(d.type));
   w.u8(static_cast<std::uint8_t>(d.reduce));
-  w.u8(d.mark);
+  w.u8(d.flags);
   w.u32(d.root);
   w.u64(d.count);
   w.u64(d.seen_epoch);
   w.u64(0);
-  return w.take();
 }
 
 }  // namespace
@@ -47,8 +47,8 @@ void NetStaging::give(Block block) {
   if (free_.size() < 64) free_.push_back(std::move(block));
 }
 
-Result<std::unique_ptr<NetPlane>> NetPlane::open(tcp::LinkSet& links, NetStaging& staging, const View& view, std::size_t self,
-                                                 Config config) {
+Result<std::unique_ptr<NetPlane>> NetPlane::open(tcp::LinkSet& links, NetStaging& staging, const View& view,
+                                                 std::size_t self, Config config) {
   std::vector<tcp::Peer> peers;
   for (const MemberInfo& m : view.members) {
     Result<wire::MemberAddress> address = wire::decode_address(m.address);
@@ -62,57 +62,106 @@ Result<std::unique_ptr<NetPlane>> NetPlane::open(tcp::LinkSet& links, NetStaging
 
 NetPlane::~NetPlane() {
   links_.leave(*this);
-  staging_.give(std::move(result_));
+  staging_.give(std::move(spare_));
+  staging_.give(std::move(scaled_));
+  for (Output& o : outputs_) staging_.give(std::move(o.block));
   for (PeerState& p : peers_) staging_.give(std::move(p.input));
 }
 
-// --- the plan ---
+// --- the op at hand ---
 
-// Bytes of the result of a large op that a member places.
-algo::Range NetPlane::part(std::size_t member) const {
-  switch (desc_.kind) {
-    case OpKind::kAllReduce: {
-      const algo::Range shard = algo::shard_range(desc_.count, peers_.size(), member);
-      return {shard.begin * size_of(desc_.type), shard.end * size_of(desc_.type)};
-    }
-    case OpKind::kAllGather: return {member * desc_.bytes(), (member + 1) * desc_.bytes()};
-    case OpKind::kBroadcast: return {0, member == root_ ? desc_.bytes() : 0};
-    case OpKind::kBarrier: return {};
-  }
-  return {};
+const algo::Piece* NetPlane::foreign() const {
+  if (plan_.place.empty()) return nullptr;
+  const algo::Piece& piece = plan_.place.front();
+  return piece.bytes != 0 && (piece.fold || piece.from != self_) ? &piece : nullptr;
+}
+
+std::size_t NetPlane::input_from(std::size_t peer) const {
+  const algo::Piece* piece = foreign();
+  return piece != nullptr && (piece->fold || piece->from == peer) ? piece->bytes : 0;
+}
+
+std::size_t NetPlane::stands() const { return foreign() != nullptr ? made_ : plan_.placed_bytes[self_]; }
+
+// Where byte `at` of what I place lies: a copy of my own input is sent from there.
+const std::byte* NetPlane::placed_at(std::size_t at) const {
+  if (foreign() != nullptr) return placed_ + at;
+  for (const algo::Piece& piece : plan_.place)
+    if (at >= piece.to && at < piece.to + piece.bytes) return in_ + piece.at + (at - piece.to);
+  return in_;
+}
+
+// Room for `bytes` in a block that stays with this plane; contents may go.
+bool NetPlane::reserve(NetStaging::Block& block, std::size_t bytes) {
+  if (block.bytes >= bytes) return true;
+  staging_.give(std::move(block));
+  block = staging_.take(bytes);
+  return block.memory != nullptr;
 }
 
 RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   const RunResult flushed = pump_until(context, [&] { return unsent() == 0 && !links_.sending(); });
   if (flushed.state != RunState::kPrepared) return flushed;
-  const std::size_t n = peers_.size(), whole = op.desc.result_bytes(n);
+  std::erase_if(outputs_,
+                [&](Output& o) { return o.op <= released_ ? (staging_.give(std::move(o.block)), true) : false; });
+  const std::size_t n = peers_.size();
+  if (!planned_ || !(desc_ == op.desc) || root_ != op.root_index || tables_ != op.tables) {
+    // The root deals a large broadcast out and everybody passes its shard on: it sends it once, not n - 1 times.
+    const algo::Spread spread = n > 2 ? algo::Spread::kAll : algo::Spread::kRoot;
+    algo::make_plan({op.desc, n, self_, op.root_index, op.tables.get(), spread}, plan_);
+    planned_ = true;
+  }
   active_ = op.id;
   desc_ = op.desc;
   root_ = op.root_index;
+  tables_ = op.tables;
   in_ = static_cast<const std::byte*>(op.in);
-  small_ = std::max(desc_.bytes(), whole) <= config_.small_bytes;
-  made_ = 0;
+  small_ = plan_.largest_bytes <= config_.small_bytes;
+  made_ = kept_ = 0;
   folded_ = first_out_ = first_told_ = placed_told_ = false;
-  const std::size_t mine = part(self_).size();
-  if (!small_ && whole + n * mine > config_.staging_bytes) {
+  chunk_ = chunk_of(plan_.placed_bytes[self_]);
+  sums_.clear();
+  const auto refuse = [&](const std::string& why) {
     RunResult result(RunState::kBroken);
     result.other = self_;
-    result.detail = "op of " + std::to_string(whole) + " bytes needs more staging than staging_bytes";
+    result.detail = "op of " + std::to_string(plan_.output_bytes) + " bytes " + why;
+    active_ = 0;
     return result;
-  }
-  if (result_.bytes < whole) {
-    staging_.give(std::move(result_));
-    result_ = staging_.take(whole);
-  }
-  ready_out_ = encode(desc_);
-  const bool carries = small_ && desc_.bytes() != 0 && (desc_.kind != OpKind::kBroadcast || self_ == root_);
-  if (carries) ready_out_.insert(ready_out_.end(), in_, in_ + desc_.bytes());
-  for (PeerState& p : peers_) {
-    p.ready_sent = p.ready_seen = false;
+  };
+  const std::size_t mine = foreign() != nullptr && !small_ ? foreign()->bytes : 0;
+  const bool in_output = plan_.takes[self_].bytes == mine;  // what I make is part of my own output
+  const std::size_t scaled = op.desc.scaled() ? plan_.input_bytes : 0;
+  if (!small_ && plan_.output_bytes + n * mine + scaled > config_.staging_bytes)
+    return refuse("needs more staging than staging_bytes");
+  Output output{op.id, plan_.output_bytes, {}};
+  if (!reserve(output.block, output.bytes) || !reserve(spare_, in_output ? 0 : mine) || !reserve(scaled_, scaled))
+    return refuse("found no memory");
+  for (std::size_t i = 0; i < n; ++i) {
+    PeerState& p = peers_[i];
+    p.ready_sent = p.ready_seen = p.same = false;
     p.input_sent = p.input_got = p.result_sent = p.result_got = 0;
-    if (small_ || desc_.kind != OpKind::kAllReduce || p.input.bytes >= mine) continue;
-    staging_.give(std::move(p.input));
-    p.input = staging_.take(mine);
+    if (i != self_ && mine != 0 && foreign()->fold && !reserve(p.input, mine)) return refuse("found no memory");
+  }
+  std::erase_if(outputs_, [&](const Output& o) { return o.op == op.id; });
+  out_ = output.block.memory.get();
+  placed_ = in_output ? out_ + plan_.takes[self_].to : spare_.memory.get();
+  outputs_.push_back(std::move(output));
+  if (scaled != 0) {
+    kernels::scale(desc_.type, scaled_.memory.get(), in_, op.scalar.data(), scaled / size_of(desc_.type));
+    in_ = scaled_.memory.get();
+  }
+  Writer w;
+  encode(desc_, w);
+  if (plan_.told)
+    for (const algo::Span& give : plan_.gives) w.u64(give.bytes);
+  ready_out_ = w.take();
+  if (small_ && plan_.input_bytes != 0) ready_out_.insert(ready_out_.end(), in_, in_ + plan_.input_bytes);
+  for (std::size_t i = 0; i < n; ++i) {  // descriptors that were here before
+    if (take_early(i)) continue;
+    RunResult result(RunState::kBroken);
+    result.other = i;
+    result.detail = "descriptor of a wrong size";
+    return result;
   }
   op.plan = small_ ? "small" : "direct";
   op.progress.stage = 1;
@@ -122,142 +171,66 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
 bool NetPlane::complete() const {
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     if (i == self_) continue;
-    if (!peers_[i].ready_seen || (!small_ && peers_[i].result_got < part(i).size())) return false;
+    if (!peers_[i].same || (!small_ && peers_[i].result_got < plan_.takes[i].bytes)) return false;
   }
-  return small_ ? folded_ : made_ == part(self_).size();
+  if (small_) return folded_;
+  if (foreign() != nullptr) return made_ == foreign()->bytes;
+  return kept_ == plan_.takes[self_].bytes;
 }
 
-// Folds what has come. Large: my part, as far as all inputs reach. Small: everything, once all inputs are here.
-bool NetPlane::produce(ExecContext& context) {
-  const std::size_t n = peers_.size(), bytes = desc_.bytes(), mine = part(self_).size();
-  std::byte* out = result_.memory.get();
-  if (small_) {
-    if (folded_) return false;
+// Small: my whole output, once all inputs are here.
+bool NetPlane::make_small() {
+  const std::size_t n = peers_.size();
+  if (folded_) return false;
+  for (std::size_t i = 0; i < n; ++i)
+    if (i != self_ && !peers_[i].same) return false;
+  const auto input = [&](std::size_t i) { return i == self_ ? in_ : peers_[i].ready.data() + kDescBytes; };
+  for (const algo::Piece& piece : plan_.result) {
+    if (piece.bytes == 0) continue;  // no pointer need be valid
+    if (!piece.fold) {
+      std::memcpy(out_ + piece.to, input(piece.from) + piece.at, piece.bytes);
+      continue;
+    }
     sources_.assign(n, nullptr);
-    for (std::size_t i = 0; i < n; ++i) {
-      if (i != self_ && !peers_[i].ready_seen) return false;
-      sources_[i] = i == self_ ? in_ : peers_[i].ready.data() + kDescBytes;
-    }
-    if (mismatch()) return false;
-    if (bytes == 0) return folded_ = true;  // no pointer need be valid
-    switch (desc_.kind) {
-      case OpKind::kAllReduce: kernels::reduce(desc_.type, desc_.reduce, out, sources_, desc_.count); break;
-      case OpKind::kBroadcast: std::memcpy(out, sources_[root_], bytes); break;
-      case OpKind::kAllGather:
-        for (std::size_t i = 0; i < n; ++i) std::memcpy(out + i * bytes, sources_[i], bytes);
-        break;
-      case OpKind::kBarrier: break;
-    }
-    return folded_ = true;
+    for (std::size_t i = 0; i < n; ++i) sources_[i] = input(i) + piece.at;
+    kernels::reduce(desc_.type, desc_.reduce, out_ + piece.to, sources_, piece.bytes / size_of(desc_.type));
   }
-  if (made_ == mine) return false;
-  const algo::Range range = part(self_);
-  std::size_t reach = mine;
-  if (desc_.kind == OpKind::kAllReduce) {
-    for (std::size_t i = 0; i < n; ++i) {
-      if (i == self_) continue;
-      if (!peers_[i].ready_seen) return false;
-      reach = std::min(reach, peers_[i].input_got);
-    }
+  return folded_ = true;
+}
+
+// Large: one chunk of what I make of others' inputs, if they reach so far; or of my own block's copy for my own output.
+bool NetPlane::make_placed() {
+  const std::size_t n = peers_.size();
+  const algo::Piece* piece = foreign();
+  if (piece == nullptr) {
+    const algo::Take& take = plan_.takes[self_];
+    const std::size_t step = std::min(take.bytes - kept_, chunk_);
+    if (step == 0) return false;
+    kernels::copy(out_ + take.to + kept_, placed_at(plan_.gives[self_].at) + kept_, step, store_for(take.bytes));
+    kept_ += step;
+    return true;
   }
-  const std::size_t size = size_of(desc_.type);
-  const std::size_t step = std::min((reach - made_) / size * size, kFoldBytes);
+  const std::size_t step = std::min(piece->bytes - made_, chunk_);
   if (step == 0) return false;
-  if (desc_.kind == OpKind::kAllReduce) {
-    sources_.assign(n, nullptr);
-    for (std::size_t i = 0; i < n; ++i)
-      sources_[i] = (i == self_ ? in_ + range.begin : peers_[i].input.memory.get()) + made_;
-    kernels::reduce(desc_.type, desc_.reduce, out + range.begin + made_, sources_, step / size);
-  } else {
-    kernels::copy(out + range.begin + made_, in_ + made_, step);
+  if (!piece->fold) {  // its owner's bytes arrive in place
+    const std::size_t got = peers_[piece->from].input_got;
+    return got == made_ ? false : (made_ = got, true);
   }
+  sources_.assign(n, nullptr);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (i != self_ && (!peers_[i].same || peers_[i].input_got < made_ + step)) return false;
+    sources_[i] = (i == self_ ? in_ + piece->at : peers_[i].input.memory.get()) + made_;
+  }
+  kernels::reduce(desc_.type, desc_.reduce, placed_ + made_, sources_, step / size_of(desc_.type));
   made_ += step;
-  if (made_ == mine && !std::exchange(placed_told_, true)) context.failpoints->hit(Point::kAfterPlaced);
   return true;
 }
 
-// --- what the links ask ---
-
-tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
-  PeerState& p = peers_[peer];
-  if (frame.type == kPrepared) return {frame.length == 0 ? tcp::Take::kInto : tcp::Take::kRefuse, nullptr};
-  if (active_ == 0 || frame.op > active_) return {tcp::Take::kHold, nullptr};
-  if (frame.op < active_) return {tcp::Take::kDiscard, nullptr};
-  if (frame.type == kReady) {
-    if (p.ready_seen || frame.length < kDescBytes || frame.length > kDescBytes + config_.small_bytes) return {};
-    p.ready.resize(frame.length);
-    return {tcp::Take::kInto, p.ready.data()};
-  }
-  // Bytes of a peer whose descriptor differs have no place here; the decision that fails the op is under way.
-  if (!p.ready_seen || !std::equal(p.ready.begin(), p.ready.begin() + kDescBytes, ready_out_.begin()))
-    return {p.ready_seen ? tcp::Take::kDiscard : tcp::Take::kRefuse, nullptr};
-  const bool input = frame.type == kInput && desc_.kind == OpKind::kAllReduce;
-  if (small_ || (!input && frame.type != kResult)) return {};
-  const std::size_t got = input ? p.input_got : p.result_got;
-  const std::size_t size = input ? part(self_).size() : part(peer).size();
-  if (frame.offset != got || frame.length > size - got) return {};  // in order and within its bounds, or a breach
-  std::byte* base = input ? p.input.memory.get() : result_.memory.get() + part(peer).begin;
-  return {tcp::Take::kInto, base + got};
-}
-
-bool NetPlane::arrived(std::size_t peer, const wire::Frame& frame) {
-  PeerState& p = peers_[peer];
-  if (frame.type == kPrepared) {
-    p.prepared_seen = std::max(p.prepared_seen, frame.op);
-    return true;
-  }
-  if (frame.op != active_) return true;
-  if (frame.type == kReady) p.ready_seen = true;
-  if (frame.type == kInput) p.input_got += frame.length;
-  if (frame.type == kResult) p.result_got += frame.length;
-  return true;
-}
-
-bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
-  PeerState& p = peers_[peer];
-  out.frame = {};
-  out.frame.op = active_;
-  const auto payload = [&](Type type, std::size_t offset, const std::byte* data, std::size_t bytes) {
-    out.frame.type = type;
-    out.frame.offset = offset;
-    out.frame.chunk = static_cast<std::uint32_t>(offset / kChunkBytes);
-    wire::fill(out.frame, {data, bytes});
-    out.payload = data;
-    return true;
-  };
-  if (active_ != 0 && !p.ready_sent) {
-    p.ready_sent = true;
-    return payload(kReady, 0, ready_out_.data(), ready_out_.size());
-  }
-  if (active_ != 0 && !first_told_ && p.ready_sent) return false;  // the failpoint of the first frame comes before the second
-  if (active_ != 0 && !small_) {
-    if (desc_.kind == OpKind::kAllReduce && p.input_sent < part(peer).size()) {
-      const std::size_t at = p.input_sent, bytes = std::min(part(peer).size() - at, kChunkBytes);
-      p.input_sent += bytes;
-      return payload(kInput, at, in_ + part(peer).begin + at, bytes);
-    }
-    if (p.result_sent < made_) {
-      const std::size_t at = p.result_sent, bytes = std::min(made_ - at, kChunkBytes);
-      p.result_sent += bytes;
-      return payload(kResult, at, result_.memory.get() + part(self_).begin + at, bytes);
-    }
-  }
-  if (p.prepared_sent >= announce_) return false;
-  p.prepared_sent = announce_;
-  out.frame.op = announce_;
-  return payload(kPrepared, 0, nullptr, 0);
-}
-
-bool NetPlane::flushed(std::size_t) { return !std::exchange(first_out_, true); }
-
-std::size_t NetPlane::unsent() const {
-  std::size_t count = 0;
-  for (std::size_t i = 0; i < peers_.size(); ++i) {
-    if (i == self_) continue;
-    const PeerState& p = peers_[i];
-    count += p.prepared_sent < announce_ || (active_ != 0 && (!p.ready_sent || (!small_ && p.result_sent < made_)));
-  }
-  return count;
+bool NetPlane::produce(ExecContext& context) {
+  const bool done = small_ ? make_small() : make_placed();
+  const bool whole = small_ ? folded_ : stands() == plan_.placed_bytes[self_];
+  if (whole && first_told_ && !std::exchange(placed_told_, true)) context.failpoints->hit(Point::kAfterPlaced);
+  return done;
 }
 
 // --- running ---
@@ -265,10 +238,18 @@ std::size_t NetPlane::unsent() const {
 std::optional<RunResult> NetPlane::mismatch() const {
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     const PeerState& p = peers_[i];
-    if (i == self_ || !p.ready_seen || std::equal(p.ready.begin(), p.ready.begin() + kDescBytes, ready_out_.begin())) continue;
+    if (i == self_ || !p.ready_seen || p.same) continue;
     RunResult result(RunState::kMismatch);
     result.other = i;
-    result.stale_epoch = std::equal(p.ready.begin(), p.ready.begin() + 16, ready_out_.begin());  // all but seen_epoch
+    const auto head = [&](std::size_t bytes) {
+      return std::equal(p.ready.begin(), p.ready.begin() + static_cast<std::ptrdiff_t>(bytes), ready_out_.begin());
+    };
+    result.stale_epoch = head(16) && !head(kDescBytes);  // all but seen_epoch
+    return result;
+  }
+  if (plan_.told && plan_.takes[self_].bytes != plan_.gives[self_].bytes) {
+    RunResult result(RunState::kMismatch);
+    result.other = self_;
     return result;
   }
   return std::nullopt;
@@ -329,11 +310,17 @@ RunResult NetPlane::await_commit(OpId op, CommitCounter& counter, ExecContext& c
 }
 
 void NetPlane::copy_out(ExecOp& op) {
-  RG_CHECK(active_ == op.id);
-  const std::size_t whole = op.desc.result_bytes(peers_.size());
-  if (whole != 0 && op.out != nullptr)
-    kernels::copy(op.out, result_.memory.get(), whole, whole >= kStreamBytes ? kernels::Store::kStream : kernels::Store::kCached);
+  const auto output = std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& o) { return o.op == op.id; });
+  RG_CHECK(output != outputs_.end());
+  if (output->bytes == 0) return;
+  const std::byte* from = output->block.memory.get();
+  if (!op.desc.told()) return kernels::copy(op.out, from, output->bytes, store_for(output->bytes));
+  for (const algo::Span& take : op.tables->take)  // gaps are not ours
+    kernels::copy(static_cast<std::byte*>(op.out) + take.at, from + take.at, take.bytes, store_for(take.bytes));
 }
+
+// Its staging goes back when the next op begins: until then peers may still be sent of it (with no commit rule).
+void NetPlane::release(OpId op) { released_ = op; }
 
 bool NetPlane::pump() {
   if (unsent() == 0 && !links_.sending()) return false;

@@ -1,19 +1,23 @@
-// NetPlane: the ops of a view over TCP links. Direct reduce-scatter, then all-gather into staging (DATA_PATH.md).
+// NetPlane: the ops of a view over TCP links (DATA_PATH.md). Executes any algo::Plan, by what it says of me:
 //
-// Small ops ("small"): every member sends its whole input beside the descriptor, everybody folds all of them. Large ops
-// ("direct"): each member receives its shard of every input, folds it in member order as the chunks come, and sends the
-// result to all; prepared when the whole result stands in own staging. Received bytes only ever go to own staging.
-// One op at a time: frames of a later op wait in their link, which is safe, since whatever this op still needs of that
-// peer precedes them. Same fold order, same bits as ShmPlane. Upholds G1 G2 G7 G8 on the data side.
+// Small ops ("small"): every member sends its whole input beside the descriptor, everybody makes its output from them.
+// Large ops ("direct"): ranges of my input go to those who fold them, then what each placed goes to those who need it,
+// in chunks as they stand; prepared when my whole output stands in own staging. A block that is placed as a copy is
+// sent from the caller's input, which stays until the commit. Received bytes only ever go to own staging. Nothing large
+// is sent to a peer before its descriptor is here, so nothing of an op stands in a link in front of a member that has
+// not begun it; early descriptors are set aside. One op is exchanged at a time; the outputs of those that are prepared
+// wait in staging for their commit. Same fold order, same bits as ShmPlane. Upholds G1 G2 G7 G8 on the data side.
 #pragma once
 
+#include <algorithm>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
 
 #include "ft/core/view.h"
-#include "runtime/algo/shards.h"
+#include "runtime/algo/plan.h"
 #include "runtime/exec/plane.h"
 #include "transport/tcp/link_set.h"
 
@@ -42,65 +46,105 @@ class NetPlane final : public Plane, private tcp::LinkUser {
     std::size_t staging_bytes = std::size_t{1} << 30;
   };
   // Enters the view on the links. kRefused: a member's address cannot be read.
-  static Result<std::unique_ptr<NetPlane>> open(tcp::LinkSet& links, NetStaging& staging, const View& view, std::size_t self,
-                                                Config config);
+  static Result<std::unique_ptr<NetPlane>> open(tcp::LinkSet& links, NetStaging& staging, const View& view,
+                                                std::size_t self, Config config);
   ~NetPlane() override;
 
   RunResult run(ExecOp& op, ExecContext& context) override;
   void announce_prepared(OpId op) override;
   RunResult await_commit(OpId op, CommitCounter& counter, ExecContext& context) override;
   void copy_out(ExecOp& op) override;
-  void release(OpId) override {}
+  void release(OpId op) override;
   bool pump() override;
   void fence() override { links_.leave(*this); }
   [[nodiscard]] const char* name() const override { return "tcp"; }
 
  private:
   static constexpr std::size_t kDescBytes = 32;
+  static constexpr std::size_t kMaxEarly = 64;
   enum Type : std::uint16_t { kReady = tcp::kFirstUserType, kInput, kResult, kPrepared };
+  struct Early {  // descriptor of an op that has not begun here
+    OpId op = 0;
+    bool whole = false;
+    std::vector<std::byte> ready;
+  };
   struct PeerState {
     bool ready_sent = false, ready_seen = false;
-    std::vector<std::byte> ready;                // descriptor and, of a small op, the input
-    NetStaging::Block input;                     // its part of my shard
-    std::size_t input_sent = 0, input_got = 0;   // bytes
+    bool same = false;             // its descriptor equals mine, its table fits mine
+    std::vector<std::byte> ready;  // descriptor, then the input of a small op or the table of a told one
+    std::deque<Early> early;
+    NetStaging::Block input;                    // its part of what I fold
+    std::size_t input_sent = 0, input_got = 0;  // bytes
     std::size_t result_sent = 0, result_got = 0;
     OpId prepared_sent = 0, prepared_seen = 0;
+  };
+  struct Output {  // of an op that is prepared or about to be
+    OpId op = 0;
+    std::size_t bytes = 0;
+    NetStaging::Block block;
   };
 
   NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, std::size_t n, Config config)
       : links_(links), staging_(staging), self_(self), peers_(n), config_(config) {}
-  // tcp::LinkUser
+  // tcp::LinkUser (net_plane_frames.cc)
   tcp::Placement place(std::size_t peer, const wire::Frame& frame) override;
   bool arrived(std::size_t peer, const wire::Frame& frame) override;
   bool next(std::size_t peer, tcp::Outgoing& out) override;
   bool flushed(std::size_t peer) override;
+  tcp::Placement place_ready(PeerState& p, const wire::Frame& frame);
+  bool take_ready(std::size_t peer);
+  bool take_early(std::size_t peer);
+  bool send_input(std::size_t peer, tcp::Outgoing& out);
+  bool send_result(std::size_t peer, tcp::Outgoing& out);
+  [[nodiscard]] std::size_t unsent() const;
 
   RunResult begin(ExecOp& op, ExecContext& context);
-  bool produce(ExecContext& context);     // folds what has come; true: something was done
+  bool reserve(NetStaging::Block& block, std::size_t bytes);
+  bool produce(ExecContext& context);  // makes what can be made of what has come; true: something was done
+  bool make_small();
+  bool make_placed();
   [[nodiscard]] bool complete() const;
   [[nodiscard]] std::optional<RunResult> mismatch() const;
   [[nodiscard]] std::optional<RunResult> broken() const;
   template <class Done>
   RunResult pump_until(ExecContext& context, Done done);
-  [[nodiscard]] algo::Range part(std::size_t member) const;  // bytes of the result that the member places
-  [[nodiscard]] std::size_t unsent() const;
+  // Of the op at hand.
+  [[nodiscard]] const algo::Piece* foreign() const;              // the piece that I make of others' inputs, if any
+  [[nodiscard]] std::size_t input_from(std::size_t peer) const;  // bytes of its input that I need
+  [[nodiscard]] std::size_t stands() const;                      // bytes of my placed ones that may be sent
+  [[nodiscard]] const std::byte* placed_at(std::size_t at) const;
+  // Payload of a frame: small enough that receive, fold and send of one part overlap, large enough to pay for a frame.
+  // A multiple of every type.
+  static constexpr std::size_t kMaxChunk = 1u << 20, kMinChunk = 64u << 10;
+  static std::size_t chunk_of(std::size_t part) {
+    return std::clamp(part / 8 / kMinChunk * kMinChunk, kMinChunk, kMaxChunk);
+  }
 
   tcp::LinkSet& links_;
   NetStaging& staging_;
   std::size_t self_;
   std::vector<PeerState> peers_;
   Config config_;
+  std::vector<Output> outputs_;
   // The op at hand.
   OpId active_ = 0;
   OpDesc desc_;
+  bool planned_ = false;
   std::size_t root_ = 0;
+  algo::TablesPtr tables_;
+  algo::Plan plan_;
   const std::byte* in_ = nullptr;
   bool small_ = false;
-  NetStaging::Block result_;
-  std::size_t made_ = 0;        // bytes of my part that stand in result_
-  bool folded_ = false;         // small: the result stands
+  std::byte* out_ = nullptr;     // staging of the whole output
+  std::byte* placed_ = nullptr;  // what I make of others' inputs: its place in the output, or spare_
+  NetStaging::Block spare_, scaled_;
+  std::size_t made_ = 0;             // bytes of that which stand
+  std::size_t kept_ = 0;             // bytes of my own block that stand in the output
+  std::size_t chunk_ = 0;            // of what I place: folded, summed and sent on at a time
+  std::vector<std::uint64_t> sums_;  // checksums of its chunks, once for all peers
+  bool folded_ = false;              // small: the output stands
   bool first_out_ = false, first_told_ = false, placed_told_ = false;
-  OpId announce_ = 0;
+  OpId announce_ = 0, released_ = 0;
   std::vector<std::byte> ready_out_;
   std::vector<const void*> sources_;
 };

@@ -9,6 +9,7 @@
 // changes memory that a later epoch uses; copy_out of ops up to the decision's trim still works until destruction (G7).
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -23,26 +24,9 @@
 #include "base/time.h"
 #include "ft/core/commit_counter.h"
 #include "ft/core/view.h"
+#include "runtime/algo/op.h"
 
 namespace regroup {
-
-enum class OpKind : std::uint8_t { kAllReduce = 0, kBroadcast, kAllGather, kBarrier };
-
-// What all members must agree on before anybody prepares. Values of the wire format.
-struct OpDesc {
-  OpKind kind = OpKind::kBarrier;
-  DataType type = DataType::kU8;
-  ReduceOp reduce = ReduceOp::kSum;
-  std::uint8_t mark = 0;
-  std::uint32_t root = 0;        // replica id of the root (broadcast)
-  std::uint64_t count = 0;       // elements of one member's input
-  std::uint64_t seen_epoch = 0;  // shape ops only: the epoch that the caller last saw; 0 otherwise
-  bool operator==(const OpDesc&) const = default;
-  [[nodiscard]] bool shape() const { return kind == OpKind::kAllGather; }
-  [[nodiscard]] std::size_t bytes() const { return count * size_of(type); }
-  // Bytes of the result in a view of n members.
-  [[nodiscard]] std::size_t result_bytes(std::size_t n) const { return kind == OpKind::kAllGather ? n * bytes() : bytes(); }
-};
 
 // One op as an executor sees it. `in` stays valid and unchanged until the op is settled.
 struct ExecOp {
@@ -50,7 +34,9 @@ struct ExecOp {
   OpDesc desc;
   const void* in = nullptr;
   void* out = nullptr;
-  std::size_t root_index = 0;  // of desc.root in the view (broadcast); set by the engine for every attempt
+  algo::TablesPtr tables;                 // of the v forms
+  std::array<std::byte, 8> scalar{};      // desc.scaled(): one element, which my input is multiplied by
+  std::size_t root_index = 0;  // of desc.root in the view, where there is a root; set by the engine for every attempt
   const char* plan = "";
   // The plane's own progress, reset to zero by the engine for every new attempt (new epoch).
   struct Progress {

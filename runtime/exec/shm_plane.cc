@@ -26,7 +26,7 @@ kernels::Store store_for(std::size_t op_bytes) {
 
 void put_desc(std::byte* at, const OpDesc& d) {
   const std::uint8_t head[4] = {static_cast<std::uint8_t>(d.kind), static_cast<std::uint8_t>(d.type),
-                                static_cast<std::uint8_t>(d.reduce), d.mark};
+                                static_cast<std::uint8_t>(d.reduce), d.flags};
   std::memcpy(at, head, 4);
   std::memcpy(at + 4, &d.root, 4);
   std::memcpy(at + 8, &d.count, 8);
@@ -45,6 +45,13 @@ RunResult mismatch(std::size_t peer, const std::byte* theirs, OpDesc mine) {
   result.other = peer;
   std::memcpy(&mine.seen_epoch, theirs + 16, 8);
   result.stale_epoch = same_desc(theirs, mine);
+  return result;
+}
+
+// What the peer gives and what I take of it differ in size.
+RunResult differ(std::size_t peer) {
+  RunResult result(RunState::kMismatch);
+  result.other = peer;
   return result;
 }
 
@@ -91,9 +98,8 @@ ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, Epoch epoch, std::s
       self_(self),
       peers_(n),
       waiter_(domain.words().sleep, n > usable_cores()),
-      inputs_(n),
-      sources_(n),
-      scratch_(n) {}
+      ring_(domain.words().window),
+      sources_(n) {}
 
 ShmPlane::~ShmPlane() {
   // Scratch of an ended epoch is never used again: ours is freed, the peers' unmapped, both on the memory thread.
@@ -104,18 +110,29 @@ ShmPlane::~ShmPlane() {
       });
 }
 
-bool ShmPlane::is_small(const OpDesc& desc) const {
-  return std::max(desc.bytes(), desc.result_bytes(peers_.size())) <= domain_.words().small_bytes;
+void ShmPlane::begin(Active& a, const ExecOp& op) {
+  const std::size_t n = peers_.size();
+  a.id = op.id;
+  if (a.planned && a.desc == op.desc && a.root == op.root_index && a.tables == op.tables) return;
+  a.planned = true;
+  a.desc = op.desc;
+  a.root = op.root_index;
+  a.tables = op.tables;
+  algo::make_plan({op.desc, n, self_, op.root_index, op.tables.get()}, a.plan);
+  a.small = a.plan.largest_bytes <= domain_.words().small_bytes;
+  a.inputs.assign(n, nullptr);
+  a.scratch.assign(n, nullptr);
+  if (a.small && a.result.size() < a.plan.output_bytes) a.result.resize(std::max<std::size_t>(a.plan.output_bytes, 4096));
 }
 
 RunResult ShmPlane::run(ExecOp& op, ExecContext& context) {
-  if (active_ != op.id || op.progress.stage == kStart) {
-    active_ = op.id;
+  Active& a = active(op.id);
+  if (a.id != op.id || op.progress.stage == kStart) {
     op.progress = {};
+    begin(a, op);
   }
   if (op.progress.stage == kDone) return RunState::kPrepared;
-  active_small_ = is_small(op.desc);
-  return active_small_ ? run_small(op, context) : run_large(op, context);
+  return a.small ? run_small(a, op, context) : run_large(a, op, context);
 }
 
 // --- waiting and raising ---
@@ -166,13 +183,25 @@ void ShmPlane::publish_line(const ExecOp& op, const void* body, std::size_t byte
 
 // --- small ops ---
 
-RunResult ShmPlane::run_small(ExecOp& op, ExecContext& context) {
+// My input beside the flag, or in the block of this op.
+void ShmPlane::publish_small(const Active& a, const ExecOp& op) {
+  const std::size_t bytes = a.plan.input_bytes;
+  const bool inlined = a.plan.largest_bytes <= shm::kInlineBytes;
+  std::byte line[shm::kInlineBytes];
+  std::byte* to = inlined ? line : domain_.words().block(op.id);
+  if (bytes != 0 && op.desc.scaled())
+    kernels::scale(op.desc.type, to, op.in, op.scalar.data(), bytes / size_of(op.desc.type));
+  else if (bytes != 0)
+    std::memcpy(to, op.in, bytes);
+  publish_line(op, line, inlined ? bytes : 0);
+}
+
+RunResult ShmPlane::run_small(Active& a, ExecOp& op, ExecContext& context) {
   op.plan = "small";
-  const std::size_t n = peers_.size(), bytes = op.desc.bytes();
-  const bool inlined = bytes <= shm::kInlineBytes;
+  const std::size_t n = peers_.size();
+  const bool inlined = a.plan.largest_bytes <= shm::kInlineBytes;
   if (op.progress.stage == kStart) {
-    if (!inlined) std::memcpy(domain_.words().block(op.id), op.in, bytes);
-    publish_line(op, op.in, inlined ? bytes : 0);
+    publish_small(a, op);
     op.progress.stage = kPublished;
     context.failpoints->hit(Point::kAfterFirstChunk);
     if (context.should_stop()) return RunState::kStopped;
@@ -184,58 +213,50 @@ RunResult ShmPlane::run_small(ExecOp& op, ExecContext& context) {
       if (!wait_word(line.ready, true, tag, context)) return RunState::kStopped;
       if (!same_desc(line.desc, op.desc)) return mismatch(i, line.desc, op.desc);
     }
-    inputs_[i] = inlined ? line.body : peers_[i].page->block(op.id);
+    a.inputs[i] = inlined ? line.body : peers_[i].page->block(op.id);
   }
-  if (bytes != 0) fold_small(op);  // else no pointer need be valid
+  make_small(a, op);
   if (auto peer = withdrawn_peer()) return broken(*peer, "withdrawn", false);
   op.progress.stage = kDone;
   return RunState::kPrepared;
 }
 
-// The whole result of a small op, from every member's line or block.
-void ShmPlane::fold_small(const ExecOp& op) {
-  const std::size_t n = peers_.size(), bytes = op.desc.bytes();
-  const std::size_t whole = op.desc.result_bytes(n);
-  if (result_.size() < whole) result_.resize(std::max<std::size_t>(whole, 4096));
-  switch (op.desc.kind) {
-    case OpKind::kAllReduce:
-      kernels::reduce(op.desc.type, op.desc.reduce, result_.data(), inputs_, op.desc.count);
-      break;
-    case OpKind::kBroadcast: std::memcpy(result_.data(), inputs_[op.root_index], bytes); break;
-    case OpKind::kAllGather:
-      for (std::size_t i = 0; i < n; ++i) std::memcpy(result_.data() + i * bytes, inputs_[i], bytes);
-      break;
-    case OpKind::kBarrier: break;
+// My whole output from everybody's line or block.
+void ShmPlane::make_small(Active& a, const ExecOp& op) {
+  for (const algo::Piece& piece : a.plan.result) {
+    if (piece.bytes == 0) continue;
+    std::byte* to = a.result.data() + piece.to;
+    if (!piece.fold) {
+      std::memcpy(to, static_cast<const std::byte*>(a.inputs[piece.from]) + piece.at, piece.bytes);
+      continue;
+    }
+    for (std::size_t i = 0; i < sources_.size(); ++i)
+      sources_[i] = static_cast<const std::byte*>(a.inputs[i]) + piece.at;
+    kernels::reduce(op.desc.type, op.desc.reduce, to, sources_, piece.bytes / size_of(op.desc.type));
   }
 }
 
 // --- large ops ---
 
-// Bytes of the result that member i places in its scratch.
-algo::Range ShmPlane::scratch_range(const ExecOp& op, std::size_t member) const {
-  const OpDesc& desc = op.desc;
-  const std::size_t size = size_of(desc.type);
-  if (desc.kind == OpKind::kBroadcast) return {0, member == op.root_index ? desc.bytes() : 0};
-  if (desc.kind == OpKind::kAllGather) return {member * desc.bytes(), (member + 1) * desc.bytes()};
-  const algo::Range shard = algo::shard_range(desc.count, peers_.size(), member);
-  return {shard.begin * size, shard.end * size};
+std::size_t ShmPlane::table_bytes(const Active& a) const {
+  return a.plan.told ? (peers_.size() * sizeof(algo::Span) + 63) / 64 * 64 : 0;
 }
 
-RunResult ShmPlane::run_large(ExecOp& op, ExecContext& context) {
+RunResult ShmPlane::run_large(Active& a, ExecOp& op, ExecContext& context) {
   op.plan = "waist";
   if (op.progress.stage <= kStaging) {
-    if (RunResult r = take_slot(op, context); r.state != RunState::kPrepared) return r;
-    if (RunResult r = stage_input(op, context); r.state != RunState::kPrepared) return r;
-    publish_line(op, &place_, sizeof place_);
+    if (RunResult r = take_slot(a, op, context); r.state != RunState::kPrepared) return r;
+    if (RunResult r = stage_input(a, op, context); r.state != RunState::kPrepared) return r;
+    publish_line(op, &a.place, sizeof a.place);
     op.progress.stage = kPublished;
     op.progress.at = 0;
   }
   if (op.progress.stage == kPublished) {
-    if (RunResult r = meet_peers(op, context); r.state != RunState::kPrepared) return r;
+    if (RunResult r = meet_peers(a, op, context); r.state != RunState::kPrepared) return r;
     op.progress.stage = kReducing;
   }
   if (op.progress.stage == kReducing) {
-    if (RunResult r = produce(op, context); r.state != RunState::kPrepared) return r;
+    if (RunResult r = produce(a, op, context); r.state != RunState::kPrepared) return r;
     if (auto peer = withdrawn_peer()) return broken(*peer, "withdrawn", false);
     raise(domain_.words().words.placed, op.id);
     op.progress.stage = kPlaced;
@@ -248,14 +269,14 @@ RunResult ShmPlane::run_large(ExecOp& op, ExecContext& context) {
 }
 
 // Scratch whose last op everybody has released, or new scratch of this epoch.
-RunResult ShmPlane::take_slot(ExecOp& op, ExecContext& context) {
-  const algo::Range mine = scratch_range(op, self_);
-  const std::size_t bytes = std::max<std::size_t>(mine.size(), 64);
+RunResult ShmPlane::take_slot(Active& a, ExecOp& op, ExecContext& context) {
+  const std::size_t bytes = std::max<std::size_t>(table_bytes(a) + a.plan.placed_bytes[self_], 64);
   const auto taken = [&](Slot& slot) {
     slot.op = op.id;
-    place_.scratch_segment = slot.memory->id;
-    place_.scratch_offset = 0;
-    scratch_[self_] = slot.memory->memory.data();
+    a.place.scratch_segment = slot.memory->id;
+    a.place.scratch_offset = 0;
+    a.scratch[self_] = slot.memory->memory.data();
+    if (a.plan.told) std::memcpy(slot.memory->memory.data(), a.plan.gives.data(), peers_.size() * sizeof(algo::Span));
     return RunResult(RunState::kPrepared);
   };
   if (op.progress.stage == kStaging) return RunState::kPrepared;  // taken before the stop
@@ -268,7 +289,7 @@ RunResult ShmPlane::take_slot(ExecOp& op, ExecContext& context) {
     if (free) return taken(slot);
   }
   if (slots_.size() >= domain_.words().window) {  // all in use or too small: wait for the oldest
-    auto oldest = std::min_element(slots_.begin(), slots_.end(), [](auto& a, auto& b) { return a.op < b.op; });
+    auto oldest = std::min_element(slots_.begin(), slots_.end(), [](auto& x, auto& y) { return x.op < y.op; });
     if (!wait_all(oldest->op, [](const shm::WordsPage& p) -> auto& { return p.words.released; }, context))
       return RunState::kStopped;
     slots_.erase(oldest);
@@ -277,27 +298,24 @@ RunResult ShmPlane::take_slot(ExecOp& op, ExecContext& context) {
   if (!made) return broken(self_, made.error().detail, false);
   slots_.push_back({std::move(*made), 0});
   // Spares are for the next epoch, which most often has one member less, so larger shards.
-  const std::size_t heirs = std::max<std::size_t>(peers_.size() - 1, 1);
-  const std::size_t shard = op.desc.kind == OpKind::kAllReduce ? op.desc.bytes() / heirs + 64 * 64 : bytes;
+  const std::size_t n = peers_.size(), heirs = std::max<std::size_t>(n - 1, 1);
+  const std::size_t shard = op.desc.reduces() ? bytes * n / heirs + 64 * 64 : bytes;
   spare_bytes_ = std::max(spare_bytes_, std::max(shard, bytes));
   spare_count_ = std::max<std::size_t>(slots_.size(), 2);
   spares_due_ = true;
   return taken(slots_.back());
 }
 
-// Makes the input readable by peers: where it lies if registered, else one copy into staging.
-RunResult ShmPlane::stage_input(ExecOp& op, ExecContext& context) {
-  const std::size_t bytes = op.desc.bytes();
-  const bool read_by_peers = op.desc.kind == OpKind::kAllReduce;
+// Makes the input readable by peers, if the plan has them read it: where it lies if registered, else one copy into staging.
+RunResult ShmPlane::stage_input(Active& a, ExecOp& op, ExecContext& context) {
+  const std::size_t bytes = a.plan.input_bytes;
   op.progress.stage = kStaging;
-  if (!read_by_peers) {  // what peers read is placed in scratch
-    inputs_[self_] = op.in;
-    return RunState::kPrepared;
-  }
-  if (auto location = domain_.find(op.in, bytes)) {
-    place_.input_segment = location->segment;
-    place_.input_offset = location->offset;
-    inputs_[self_] = op.in;
+  a.inputs[self_] = op.in;
+  if (!a.plan.reads_inputs || bytes == 0) return RunState::kPrepared;  // what peers read is placed in scratch
+  if (peers_.size() == 1 && !op.desc.scaled()) return RunState::kPrepared;
+  if (auto location = op.desc.scaled() ? std::nullopt : domain_.find(op.in, bytes)) {
+    a.place.input_segment = location->segment;
+    a.place.input_offset = location->offset;
     return RunState::kPrepared;
   }
   if (!staging_.memory || staging_.memory->memory.size() < bytes) {
@@ -309,14 +327,18 @@ RunResult ShmPlane::stage_input(ExecOp& op, ExecContext& context) {
   std::byte* to = staging_.memory->memory.data();
   for (std::size_t& at = op.progress.at; at < bytes && staging_.holds != op.id;) {
     const std::size_t part = std::min(bytes - at, 4 * kChunkBytes);
-    kernels::copy(to + at, static_cast<const std::byte*>(op.in) + at, part, store_for(bytes));
+    const std::byte* from = static_cast<const std::byte*>(op.in) + at;
+    if (op.desc.scaled())
+      kernels::scale(op.desc.type, to + at, from, op.scalar.data(), part / size_of(op.desc.type));
+    else
+      kernels::copy(to + at, from, part, store_for(bytes));
     at += part;
     if (context.should_stop()) return RunState::kStopped;
   }
   staging_.holds = op.id;
-  place_.input_segment = staging_.memory->id;
-  place_.input_offset = 0;
-  inputs_[self_] = to;
+  a.place.input_segment = staging_.memory->id;
+  a.place.input_offset = 0;
+  a.inputs[self_] = to;
   return RunState::kPrepared;
 }
 
@@ -334,47 +356,73 @@ Result<const std::byte*> ShmPlane::map(std::size_t peer, std::uint32_t segment, 
   return it->second->data() + offset;
 }
 
-RunResult ShmPlane::meet_peers(ExecOp& op, ExecContext& context) {
+RunResult ShmPlane::meet_peers(Active& a, ExecOp& op, ExecContext& context) {
   const shm::Tag tag = shm::make_tag(epoch_, op.id);
   for (std::size_t i = 0; i < peers_.size(); ++i) {
-    if (i == self_) continue;
+    if (i == self_) {
+      if (a.plan.takes[i].bytes != a.plan.gives[i].bytes) return differ(i);  // told: what I give myself
+      a.plan.takes[i].at = a.plan.gives[i].at;
+      continue;
+    }
     const shm::OpLine& line = peers_[i].page->line(op.id);
     if (!wait_word(line.ready, true, tag, context)) return RunState::kStopped;
     if (!same_desc(line.desc, op.desc)) return mismatch(i, line.desc, op.desc);
-    shm::Place place;
-    std::memcpy(&place, line.body, sizeof place);
-    if (op.desc.kind == OpKind::kAllReduce) {
-      Result<const std::byte*> input = map(i, place.input_segment, place.input_offset, op.desc.bytes());
-      if (!input) return broken(i, input.error().detail, true);
-      inputs_[i] = *input;
-    }
-    Result<const std::byte*> scratch = map(i, place.scratch_segment, place.scratch_offset, scratch_range(op, i).size());
-    if (!scratch) return broken(i, scratch.error().detail, true);
-    scratch_[i] = *scratch;
-    auto& seen = peers_[i].scratch_seen;
-    if (std::find(seen.begin(), seen.end(), place.scratch_segment) == seen.end()) seen.push_back(place.scratch_segment);
+    if (RunResult r = meet(a, op, i); r.state != RunState::kPrepared) return r;
   }
   return RunState::kPrepared;
 }
 
-RunResult ShmPlane::produce(ExecOp& op, ExecContext& context) {
-  const algo::Range mine = scratch_range(op, self_);
-  const kernels::Store store = store_for(op.desc.result_bytes(peers_.size()));
-  auto* to = const_cast<std::byte*>(scratch_[self_]);
-  for (std::size_t& at = op.progress.at; at < mine.size();) {
-    const std::size_t part = std::min(mine.size() - at, kChunkBytes);
-    if (op.desc.kind == OpKind::kAllReduce) {
-      for (std::size_t i = 0; i < sources_.size(); ++i)
-        sources_[i] = static_cast<const std::byte*>(inputs_[i]) + mine.begin + at;
-      kernels::reduce(op.desc.type, op.desc.reduce, to + at, sources_, part / size_of(op.desc.type), store);
-    } else {
-      kernels::copy(to + at, static_cast<const std::byte*>(op.in) + at, part, store);
-    }
-    if (at == 0) context.failpoints->hit(Point::kAfterFirstChunk);
-    at += part;
-    if (context.should_stop()) return RunState::kStopped;
+// Maps what I shall read of peer i, and compares what it gives with what I expect.
+RunResult ShmPlane::meet(Active& a, const ExecOp& op, std::size_t i) {
+  shm::Place place;
+  std::memcpy(&place, peers_[i].page->line(op.id).body, sizeof place);
+  const auto reads = [&](const algo::Piece& p) { return p.bytes != 0 && (p.fold || p.from == i); };
+  if (std::any_of(a.plan.place.begin(), a.plan.place.end(), reads)) {
+    Result<const std::byte*> input = map(i, place.input_segment, place.input_offset, a.plan.largest_bytes);
+    if (!input) return broken(i, input.error().detail, true);
+    a.inputs[i] = *input;
   }
+  algo::Take& take = a.plan.takes[i];
+  const std::size_t head = table_bytes(a);
+  if (a.plan.told) {
+    Result<const std::byte*> table = map(i, place.scratch_segment, place.scratch_offset, head);
+    if (!table) return broken(i, table.error().detail, true);
+    algo::Span given;
+    std::memcpy(&given, *table + self_ * sizeof given, sizeof given);
+    if (given.bytes != take.bytes) return differ(i);
+    if (given.at > (std::size_t{1} << 48)) return broken(i, "a table that cannot be", false);
+    take.at = given.at;
+  }
+  if (take.bytes == 0) return RunState::kPrepared;
+  Result<const std::byte*> scratch = map(i, place.scratch_segment, place.scratch_offset, head + take.at + take.bytes);
+  if (!scratch) return broken(i, scratch.error().detail, true);
+  a.scratch[i] = *scratch;
+  auto& seen = peers_[i].scratch_seen;
+  if (std::find(seen.begin(), seen.end(), place.scratch_segment) == seen.end()) seen.push_back(place.scratch_segment);
   return RunState::kPrepared;
+}
+
+RunResult ShmPlane::produce(Active& a, ExecOp& op, ExecContext& context) {
+  const kernels::Store store = store_for(a.plan.told ? a.plan.placed_bytes[self_] : a.plan.largest_bytes);
+  auto* to = const_cast<std::byte*>(a.scratch[self_]) + table_bytes(a);
+  std::size_t& at = op.progress.at;
+  if (a.plan.placed_bytes[self_] == 0) context.failpoints->hit(Point::kAfterFirstChunk);
+  for (const algo::Piece& piece : a.plan.place) {
+    while (at < piece.to + piece.bytes) {
+      const std::size_t done = at - piece.to, part = std::min(piece.bytes - done, kChunkBytes);
+      if (piece.fold) {
+        for (std::size_t i = 0; i < sources_.size(); ++i)
+          sources_[i] = static_cast<const std::byte*>(a.inputs[i]) + piece.at + done;
+        kernels::reduce(op.desc.type, op.desc.reduce, to + at, sources_, part / size_of(op.desc.type), store);
+      } else {
+        kernels::copy(to + at, static_cast<const std::byte*>(a.inputs[piece.from]) + piece.at + done, part, store);
+      }
+      if (at == 0) context.failpoints->hit(Point::kAfterFirstChunk);
+      at += part;
+      if (context.should_stop()) return RunState::kStopped;
+    }
+  }
+  return context.should_stop() ? RunState::kStopped : RunState::kPrepared;
 }
 
 // --- commit and after ---
@@ -393,22 +441,23 @@ RunResult ShmPlane::await_commit(OpId op, CommitCounter& counter, ExecContext& c
 }
 
 void ShmPlane::copy_out(ExecOp& op) {
-  RG_CHECK(active_ == op.id && op.progress.stage == kDone);
-  const std::size_t n = peers_.size(), whole = op.desc.result_bytes(n);
-  if (active_small_) {
-    if (whole != 0) std::memcpy(op.out, result_.data(), whole);
+  const Active& a = active(op.id);
+  RG_CHECK(a.id == op.id && op.progress.stage == kDone);
+  const std::size_t n = peers_.size(), whole = a.plan.output_bytes, head = table_bytes(a);
+  if (a.small) {
+    if (whole != 0) std::memcpy(op.out, a.result.data(), whole);
     return;
   }
   auto* out = static_cast<std::byte*>(op.out);
   for (std::size_t step = 0; step < n; ++step) {
     const std::size_t i = (self_ + step) % n;
-    const algo::Range range = scratch_range(op, i);
-    kernels::copy(out + range.begin, scratch_[i], range.size(), store_for(whole));
+    const algo::Take& take = a.plan.takes[i];
+    if (take.bytes != 0) kernels::copy(out + take.to, a.scratch[i] + head + take.at, take.bytes, store_for(whole));
   }
 }
 
 void ShmPlane::release(OpId op) {
-  if (active_small_) return;  // nothing that peers read after the commit
+  if (active(op).small) return;  // nothing that peers read after the commit
   raise(domain_.words().words.released, op);
   look_at_spares();
 }

@@ -1,9 +1,10 @@
 // ShmPlane: the ops of a view whose members share memory. Pull only, committed at the waist (DATA_PATH.md).
 //
-// Large ops ("waist"): every member publishes where its input lies, reduces its shard from everyone's input into its own
-// scratch and raises `placed`; when all are placed the whole result stands in mappings that outlive their owners, so it is
-// prepared; after commit everybody copies all shards out. Small ops ("small"): inputs lie beside the flag; everybody folds
-// all of them in member order into private memory.
+// Executes any algo::Plan. Large ops ("waist"): every member publishes where its input and scratch lie, makes what the plan
+// has it place (a shard folded from everyone's input, a copy of its own block) in its own scratch and raises `placed`; when
+// all are placed the whole result stands in mappings that outlive their owners, so it is prepared; after the commit
+// everybody takes its output out of the scratches. Small ops ("small"): inputs lie beside the flag; everybody makes its
+// output from them in private memory. Several ops may be prepared at once, each with its own state.
 // Only ever writes the own words page, own scratch, own staging. Upholds G1 G2 G7 G8 on the data side.
 #pragma once
 
@@ -11,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/algo/shards.h"
+#include "runtime/algo/plan.h"
 #include "runtime/exec/plane.h"
 #include "transport/shm/domain.h"
 #include "transport/shm/waiter.h"
@@ -55,14 +56,32 @@ class ShmPlane final : public Plane {
   enum Stage : std::uint32_t { kStart, kStaging, kPublished, kReducing, kPlaced, kDone };
 
   ShmPlane(shm::Domain& domain, ShmStaging& staging, Epoch epoch, std::size_t self, std::size_t n);
-  [[nodiscard]] bool is_small(const OpDesc& desc) const;
-  RunResult run_small(ExecOp& op, ExecContext& context);
-  void fold_small(const ExecOp& op);
-  RunResult run_large(ExecOp& op, ExecContext& context);
-  RunResult stage_input(ExecOp& op, ExecContext& context);
-  RunResult take_slot(ExecOp& op, ExecContext& context);
-  RunResult meet_peers(ExecOp& op, ExecContext& context);  // wait for all inputs, compare descriptors, map them
-  RunResult produce(ExecOp& op, ExecContext& context);     // my shard or block into my scratch
+  // One op in flight: its plan (kept for the next one that is alike) and where everybody's memory is.
+  struct Active {
+    OpId id = 0;
+    bool small = false;
+    bool planned = false;
+    OpDesc desc;  // the plan is of these
+    std::size_t root = 0;
+    algo::TablesPtr tables;
+    algo::Plan plan;
+    shm::Place place{};
+    std::vector<const void*> inputs;
+    std::vector<const std::byte*> scratch;  // of every member: table (told ops), then what it placed
+    std::vector<std::byte> result;          // small ops: the whole output, private
+  };
+  Active& active(OpId op) { return ring_[op % ring_.size()]; }
+  void begin(Active& a, const ExecOp& op);
+  [[nodiscard]] std::size_t table_bytes(const Active& a) const;  // of the table at the head of scratch
+  RunResult run_small(Active& a, ExecOp& op, ExecContext& context);
+  void publish_small(const Active& a, const ExecOp& op);
+  void make_small(Active& a, const ExecOp& op);
+  RunResult run_large(Active& a, ExecOp& op, ExecContext& context);
+  RunResult stage_input(Active& a, ExecOp& op, ExecContext& context);
+  RunResult take_slot(Active& a, ExecOp& op, ExecContext& context);
+  RunResult meet_peers(Active& a, ExecOp& op, ExecContext& context);  // wait for all, compare descriptors, map memory
+  RunResult meet(Active& a, const ExecOp& op, std::size_t i);
+  RunResult produce(Active& a, ExecOp& op, ExecContext& context);     // what I place, into my scratch
   void publish_line(const ExecOp& op, const void* body, std::size_t bytes);
   void raise(std::atomic<shm::Tag>& word, OpId op);
   template <class WordOf>
@@ -70,7 +89,6 @@ class ShmPlane final : public Plane {
   bool wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag tag, ExecContext& context);
   Result<const std::byte*> map(std::size_t peer, std::uint32_t segment, std::uint64_t offset, std::size_t bytes);
   [[nodiscard]] std::optional<std::size_t> withdrawn_peer() const;
-  [[nodiscard]] algo::Range scratch_range(const ExecOp& op, std::size_t member) const;  // in bytes of the result
   void look_at_spares();
 
   shm::Domain& domain_;
@@ -82,13 +100,8 @@ class ShmPlane final : public Plane {
   std::vector<Slot> slots_;
   bool spares_due_ = false;
   std::size_t spare_bytes_ = 0, spare_count_ = 0;
-  // The op at hand (ops are run one after the other).
-  OpId active_ = 0;
-  bool active_small_ = false;
-  shm::Place place_{};
-  std::vector<const void*> inputs_, sources_;
-  std::vector<const std::byte*> scratch_;  // every member's shard or block
-  std::vector<std::byte> result_;          // small ops: the whole result, private
+  std::vector<Active> ring_;  // by op number modulo the window
+  std::vector<const void*> sources_;
 };
 
 }  // namespace regroup

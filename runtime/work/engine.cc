@@ -28,48 +28,66 @@ Engine::~Engine() {
   if (progress_.joinable()) progress_.join();
 }
 
-OpPtr Engine::submit(const OpDesc& desc, const void* in, void* out) {
+OpPtr Engine::submit(ExecOp call) {
   auto op = std::make_shared<OpState>();
-  op->exec.desc = desc;
-  op->exec.in = in;
-  op->exec.out = out;
+  op->exec = std::move(call);
+  if (Status s = enqueue({&op, 1}); !s) {
+    op->result = s.error();
+    op->done.store(1, std::memory_order_release);
+  }
+  return op;
+}
+
+void Engine::submit_all(std::span<const OpPtr> ops) {
+  while (!ops.empty()) {
+    const auto part = ops.first(std::min<std::size_t>(ops.size(), options_.window));
+    for (const OpPtr& op : part.first(part.size() - 1)) op->chained = true;
+    if (Status s = enqueue(part); !s) {
+      for (const OpPtr& op : ops) {
+        op->result = s.error();
+        op->done.store(1, std::memory_order_release);
+      }
+      return;
+    }
+    ops = ops.subspan(part.size());
+  }
+}
+
+// Numbers the ops and puts them into the queue, all or none.
+Status Engine::enqueue(std::span<const OpPtr> ops) {
+  bool parked = false;
   for (;;) {
     std::unique_lock lock(mutex_);
-    if (life_.load() == Life::kOver) {
-      op->result = over_;
-      op->done.store(1, std::memory_order_release);
-      return op;
-    }
-    if (queue_.size() < options_.window) {
-      if (life_.load() == Life::kActive) {
-        op->exec.id = ++submitted_;
-        op->numbered = true;
-        submitted_seen_.store(submitted_, std::memory_order_release);
-        recorder_.record(Event::kSubmitted, op->exec.id, epoch_.load(std::memory_order_relaxed));
-      } else {
-        op->evicted = true;
+    if (life_.load() == Life::kOver) return over_;
+    if (queue_.size() + ops.size() <= std::max<std::size_t>(options_.window, ops.size())) {
+      for (const OpPtr& op : ops) {
+        if (life_.load() == Life::kActive) {
+          op->exec.id = ++submitted_;
+          op->numbered = true;
+          submitted_seen_.store(submitted_, std::memory_order_release);
+          recorder_.record(Event::kSubmitted, op->exec.id, epoch_.load(std::memory_order_relaxed));
+        } else {
+          op->evicted = parked = true;
+        }
+        queue_.push_back(op);
       }
-      queue_.push_back(op);
       break;
     }
     const OpPtr oldest = queue_.front();
     lock.unlock();
     const Duration bound = Duration::from_ns(static_cast<std::int64_t>(options_.wait_timeout_s * 1e9));
-    if (wait(oldest, now() + bound).code() == Code::kTimeout) {
-      op->result = Error{Code::kTimeout, "the window of uncommitted ops is full; nothing was submitted"};
-      op->done.store(1, std::memory_order_release);
-      return op;
-    }
+    if (wait(oldest, now() + bound).code() == Code::kTimeout)
+      return {Code::kTimeout, "the window of uncommitted ops is full; nothing was submitted"};
   }
-  if (op->evicted) host_.post(Parked{});
+  if (parked) host_.post(Parked{});
   failpoints_.hit(Point::kAfterSubmit);
   if (drivers_.load(std::memory_order_relaxed) == 0) progress_wake_.notify_one();
-  return op;
+  return {};
 }
 
-Result<Outcome> Engine::execute(const OpDesc& desc, const void* in, void* out, Instant deadline) {
+Result<Outcome> Engine::execute(ExecOp call, Instant deadline) {
   drivers_.fetch_add(1);  // the progress thread need not look
-  const OpPtr op = submit(desc, in, out);
+  const OpPtr op = submit(std::move(call));
   Result<Outcome> result = wait(op, deadline);
   drivers_.fetch_sub(1);
   return result;
@@ -145,7 +163,8 @@ bool Engine::stable_as_of(OpId op) const {
   return committed_.load() >= op && (submitted_seen_.load() > op || leaving_.load());
 }
 
-// Token held. Runs the queue until `target` is done, nothing is left, the deadline has passed (false) or nothing can go on (true).
+// Token held. Runs the queue until `target` is done, nothing is left, the deadline has passed (false) or nothing can go
+// on (true).
 bool Engine::drive(const OpState* target, Instant deadline) {
   context_.deadline = deadline;
   bool blocked = true;
@@ -216,8 +235,7 @@ void Engine::progress_loop() {
       blocked = drive(nullptr, Instant::never());
       release_token();
     }
-    if (blocked || pump_.load())
-      sleep_until_change(seen, nullptr, now() + Duration::from_ms(pump_.load() ? 1 : 20));
+    if (blocked || pump_.load()) sleep_until_change(seen, nullptr, now() + Duration::from_ms(pump_.load() ? 1 : 20));
     lock.lock();
   }
 }

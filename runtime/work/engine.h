@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 #include <variant>
@@ -58,9 +59,11 @@ class Engine {
   ~Engine();
 
   // --- callers ---
-  OpPtr submit(const OpDesc& desc, const void* in, void* out);  // waits while the window is full
+  OpPtr submit(ExecOp call);  // waits while the window is full
+  // Launched as one: consecutive numbers, nobody announces `prepared` before all of them (as far as a window reaches) are.
+  void submit_all(std::span<const OpPtr> ops);
   Result<Outcome> wait(const OpPtr& op, Instant deadline);
-  Result<Outcome> execute(const OpDesc& desc, const void* in, void* out, Instant deadline);
+  Result<Outcome> execute(ExecOp call, Instant deadline);
   // Drives until nothing is pending (true) or the deadline.
   bool drain(Instant deadline);
   // Until `life` is no longer kJoining/kEvicted, or the deadline.
@@ -98,12 +101,16 @@ class Engine {
   void sleep_until_change(std::uint64_t seen, const OpState* op, Instant deadline);
   void changed();
   void progress_loop();
+  Status enqueue(std::span<const OpPtr> ops);
   // engine_step.cc: one op; token held
   Step step(OpState& op, Instant deadline);
   Step attempt(OpState& op);
   Step ask_decision(OpState& op, Code code, MemberId other);
   Step broken(const RunResult& result);
-  std::optional<Step> ready_to_start(OpState& op);
+  RunResult prepare(OpState& op);
+  std::optional<RunResult> prepare_chain(OpState& front);
+  std::optional<Step> unsettled(OpState& op, const RunResult& result);
+  std::optional<Step> ready_to_start(OpState& op, bool at_mark);
   void settle(OpState& op, Result<Outcome> result);
   Outcome outcome(const OpState& op, std::shared_ptr<const ViewInfo> view) const;
   void ingest(const OpState& op);
@@ -127,6 +134,7 @@ class Engine {
   CommitCounter counter_;
   std::shared_ptr<Plane> plane_;
   ExecContext context_;
+  OpId announced_ = 0;  // highest `prepared` told to the peers in this epoch
   bool last_was_mark_ = true;
   bool restored_pending_ = false;
   Epoch cut_reported_ = 0;

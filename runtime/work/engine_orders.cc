@@ -89,6 +89,7 @@ void Engine::handle(const InstallOrder& order) {
     life_.store(Life::kActive);
   }
   epoch_.store(d.view.epoch);
+  announced_ = 0;
   broken_asked_ = false;
   broken_since_ = Instant{0};
   hold_since_ns_.store(0);

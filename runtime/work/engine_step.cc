@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "runtime/algo/plan.h"
 #include "runtime/work/engine.h"
 
 namespace regroup {
@@ -47,31 +48,34 @@ Engine::Step Engine::step(OpState& op, Instant deadline) {
   }
   context_.deadline = deadline;
   if (!op.prepared)
-    if (auto stop = ready_to_start(op)) return *stop;
+    if (auto stop = ready_to_start(op, last_was_mark_)) return *stop;
   return attempt(op);
 }
 
 void Engine::ingest(const OpState& op) {
   if (!op.numbered || counter_.high() >= op.exec.id) return;
-  RG_CHECK(counter_.submit(op.exec.desc.mark != 0) == op.exec.id);
+  RG_CHECK(counter_.submit(op.exec.desc.mark()) == op.exec.id);
 }
 
 // What must hold before an attempt is begun; else the reason to stop.
-std::optional<Engine::Step> Engine::ready_to_start(OpState& op) {
+std::optional<Engine::Step> Engine::ready_to_start(OpState& op, bool at_mark) {
   const Decision& decision = counter_.decision();
   if (!counter_.can_prepare(op.exec.id) || op.asked) return Step::kBlocked;
-  if (last_was_mark_ && decision.view.members.size() < static_cast<std::size_t>(options_.min_members)) {
+  if (at_mark && decision.view.members.size() < static_cast<std::size_t>(options_.min_members)) {
     if (hold_since_ns_.load() == 0) hold_since_ns_.store(now().ns);
     return Step::kBlocked;
   }
-  if (op.exec.desc.kind == OpKind::kBroadcast) {
-    const auto root = decision.view.index_of(MemberId{op.exec.desc.root, 0});
-    if (!root) return ask_decision(op, Code::kViewChanged, {op.exec.desc.root, 0});
+  const OpDesc& desc = op.exec.desc;
+  if (desc.shape() && desc.seen_epoch != counter_.epoch())
+    return ask_decision(op, Code::kViewChanged, decision.view.members[counter_.self()].id);
+  if (desc.rooted()) {
+    const auto root = decision.view.index_of(MemberId{desc.root, 0});
+    if (!root) return ask_decision(op, Code::kViewChanged, {desc.root, 0});
     op.exec.root_index = *root;
   }
-  if (op.exec.desc.shape() && op.exec.desc.seen_epoch != counter_.epoch())
-    return ask_decision(op, Code::kViewChanged, decision.view.members[counter_.self()].id);
-  if (last_was_mark_ && !std::exchange(op.step_begun, true)) failpoints_.hit_step(steps_.load() + 1);
+  if (!algo::fits(desc, op.exec.tables.get(), decision.view.members.size()))
+    return ask_decision(op, Code::kMismatch, decision.view.members[counter_.self()].id);
+  if (at_mark && !std::exchange(op.step_begun, true)) failpoints_.hit_step(steps_.load() + 1);
   return std::nullopt;
 }
 
@@ -87,44 +91,30 @@ Engine::Step Engine::attempt(OpState& op) {
   if (!plane_) {
     std::size_t bad_peer = counter_.self();
     Result<std::shared_ptr<Plane>> plane = host_.open_plane(counter_.decision(), counter_.self(), bad_peer);
-    if (plane) {
-      plane_ = std::move(*plane);
-    } else {
+    if (!plane) {
       result.state = RunState::kBroken;
       result.other = bad_peer;
       result.ban_shared = counter_.decision().plane == PlaneKind::kShared;
       result.detail = plane.error().detail;
+      return broken(result);
     }
+    plane_ = std::move(*plane);
   }
+  if (!op.prepared) result = prepare(op);
+  if (op.prepared && op.chained)
+    if (auto stopped = prepare_chain(op)) return *unsettled(op, *stopped);
   const OpId id = op.exec.id;
-  if (plane_ && !op.prepared) {
-    if (op.started_epoch != counter_.epoch()) {
-      op.started_epoch = counter_.epoch();
-      recorder_.record(++op.attempts == 1 ? Event::kStarted : Event::kRedone, id, counter_.epoch());
-    }
-    result = plane_->run(op.exec, context_);
-    if (result.state == RunState::kPrepared) {
-      broken_since_ = Instant{0};
-      counter_.prepare(id);
-      op.prepared = true;
-      if (!options_.no_commit) plane_->announce_prepared(id);
-      recorder_.record(Event::kPrepared, id, counter_.epoch());
-      failpoints_.hit(Point::kAfterPrepared);
-      if (detached_.load()) return Step::kStopped;
-    }
+  if (op.prepared && announced_ < id && !options_.no_commit) {
+    announced_ = std::max(counter_.prepared(), id);
+    plane_->announce_prepared(announced_);
+    failpoints_.hit(Point::kAfterPrepared);
+    if (detached_.load()) return Step::kStopped;
   }
   if (op.prepared && options_.no_commit)
     for (std::size_t i = 0; i < counter_.decision().view.members.size(); ++i) counter_.observe(i, id);
   else if (op.prepared)
     result = plane_->await_commit(id, counter_, context_);
-  switch (result.state) {
-    case RunState::kStopped: return Step::kStopped;
-    case RunState::kMismatch:
-      return ask_decision(op, result.stale_epoch ? Code::kViewChanged : Code::kMismatch,
-                          counter_.decision().view.members[result.other].id);
-    case RunState::kBroken: return broken(result);
-    case RunState::kPrepared: break;
-  }
+  if (auto stopped = unsettled(op, result)) return *stopped;
   counter_.commit(id);
   failpoints_.hit(Point::kBeforeCopyOut);
   if (detached_.load()) return Step::kStopped;
@@ -135,6 +125,60 @@ Engine::Step Engine::attempt(OpState& op) {
   report_cut();
   failpoints_.hit(Point::kAfterCommit);
   return Step::kSettled;
+}
+
+// Runs the plan of one op until its whole result stands.
+RunResult Engine::prepare(OpState& op) {
+  const OpId id = op.exec.id;
+  if (op.started_epoch != counter_.epoch()) {
+    op.started_epoch = counter_.epoch();
+    recorder_.record(++op.attempts == 1 ? Event::kStarted : Event::kRedone, id, counter_.epoch());
+  }
+  RunResult result = plane_->run(op.exec, context_);
+  if (result.state != RunState::kPrepared) return result;
+  broken_since_ = Instant{0};
+  counter_.prepare(id);
+  op.prepared = true;
+  recorder_.record(Event::kPrepared, id, counter_.epoch());
+  return result;
+}
+
+// The ops launched together with `front`, which is prepared, so that one `prepared` covers them all. What cannot be
+// begun now (failed by a decision, behind a cut) ends the chain early: the ops before it commit on their own.
+std::optional<RunResult> Engine::prepare_chain(OpState& front) {
+  std::vector<OpPtr> chain;
+  {
+    std::lock_guard lock(mutex_);
+    for (std::size_t i = 0; i < queue_.size() && (i == 0 || chain.back()->chained); ++i) chain.push_back(queue_[i]);
+  }
+  RG_CHECK(chain.front().get() == &front);
+  for (std::size_t i = 1; i < chain.size(); ++i) {
+    OpState& op = *chain[i];
+    if (op.prepared) continue;
+    ingest(op);
+    if (op.evicted || counter_.failure_of(op.exec.id, op.exec.desc.shape())) return std::nullopt;
+    if (ready_to_start(op, false)) return std::nullopt;
+    RunResult result = prepare(op);
+    if (result.state == RunState::kMismatch) {
+      (void)unsettled(op, result);  // asks for the decision that fails it
+      return std::nullopt;
+    }
+    if (result.state != RunState::kPrepared) return result;
+  }
+  return std::nullopt;
+}
+
+// What becomes of an op that did not get through; nullopt: it did.
+std::optional<Engine::Step> Engine::unsettled(OpState& op, const RunResult& result) {
+  switch (result.state) {
+    case RunState::kStopped: return Step::kStopped;
+    case RunState::kMismatch:
+      return ask_decision(op, result.stale_epoch ? Code::kViewChanged : Code::kMismatch,
+                          counter_.decision().view.members[result.other].id);
+    case RunState::kBroken: return broken(result);
+    case RunState::kPrepared: break;
+  }
+  return std::nullopt;
 }
 
 // This epoch cannot go on. A peer that is dying looks the same as one whose memory cannot be reached, so be patient first.
@@ -177,7 +221,7 @@ void Engine::settle(OpState& op, Result<Outcome> result) {
     queue_.pop_front();
   }
   if (op.numbered && !op.evicted) {
-    last_was_mark_ = op.exec.desc.mark != 0;
+    last_was_mark_ = op.exec.desc.mark();
     if (last_was_mark_) steps_.fetch_add(1, std::memory_order_relaxed);
     committed_.store(counter_.committed(), std::memory_order_release);
   }

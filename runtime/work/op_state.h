@@ -13,6 +13,7 @@ namespace regroup {
 
 struct OpState {
   ExecOp exec;
+  bool chained = false;      // the next op was launched together with this one
   bool numbered = false;     // has its op number; not while the member is out of the group
   bool evicted = false;      // submitted in a life that is over: ends with kEvicted once the group is rejoined
   bool prepared = false;     // in the current epoch

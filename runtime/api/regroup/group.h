@@ -1,19 +1,22 @@
 // Group: a named set of members that run collectives together, and go on when one of them dies, hangs or comes back.
 //
-// Promise: a collective either commits with the same bits and the same contributors at every surviving member, or has not
-// touched anybody's buffer. Ops that can be redone with fewer members (all-reduce, barrier, broadcast with a living root)
-// are redone by the runtime; the caller sees Outcome::attempts > 1 and nothing else. Ops whose shape is the membership
-// (all-gather) fail with kViewChanged at every survivor, buffers intact, and the group is usable at once.
+// Promise: a collective either commits with the same bits and the same contributors at every surviving member, or has
+// not touched anybody's buffer. Ops that can be redone with fewer members (all-reduce, barrier, broadcast with a living
+// root) are redone by the runtime; the caller sees Outcome::attempts > 1 and nothing else. Ops whose shape is the
+// membership (gather, scatter, all-to-all, reduce-scatter, all-gather) fail with kViewChanged at every survivor,
+// buffers intact, and the group is usable at once. Every op may be in place in any way: no output is touched before the
+// commit.
 //
 // Threading: all members submit the same ops in the same order. One thread at a time may submit; any thread may wait.
 // Ownership: inputs must stay unchanged, and outputs untouched, until the op's outcome is known.
-// After an error: see the code's comment in base/result.h; only kClosed and kUnavailable end the group object, and after
-// kEvicted it has rejoined by itself (Options::auto_rejoin): continue from the restored state.
+// After an error: see the code's comment in base/result.h; only kClosed and kUnavailable end the group object, and
+// after kEvicted it has rejoined by itself (Options::auto_rejoin): continue from the restored state.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "regroup/export.h"
@@ -45,32 +48,101 @@ class REGROUP_API Work {
 
 class REGROUP_API Group {
  public:
-  // Returns when the first view that holds this member is installed; until then a late joiner is an observer inside this
-  // call. Bounded by join_timeout_s. kConfig: options out of range or different from the others'; kRefused: another
-  // log, secret or version; kUnavailable: no coordinator; kTimeout: not enough members came.
+  // Returns when the first view that holds this member is installed; until then a late joiner is an observer inside
+  // this call. Bounded by join_timeout_s. kConfig: options out of range or different from the others'; kRefused:
+  // another log, secret or version; kUnavailable: no coordinator; kTimeout: not enough members came.
   static Result<std::unique_ptr<Group>> join(Options options);
   // Closes without leaving (the others see a failure). Call leave() first for a drain.
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
 
-  // out[i] = op over members of in[i]; count elements. in == out: in place. Bits: canonical fold order (plan permitting).
+  // out[i] = op over members of in[i]; count elements. in == out: in place. Bits: canonical fold order (plan
+  // permitting).
   Result<Outcome> all_reduce(const void* in, void* out, std::size_t count, DataType type, ReduceOp op,
                              const OpOptions& options = {});
   Work all_reduce_async(const void* in, void* out, std::size_t count, DataType type, ReduceOp op,
                         const OpOptions& options = {});
+
+  // The same, for the root alone; the others' `out` is not looked at. kViewChanged if the root is gone.
+  Result<Outcome> reduce(const void* in, void* out, std::size_t count, DataType type, ReduceOp op, MemberId root,
+                         const OpOptions& options = {});
+  Work reduce_async(const void* in, void* out, std::size_t count, DataType type, ReduceOp op, MemberId root,
+                    const OpOptions& options = {});
+
   // buffer of the root to everyone's buffer. Roots are member ids. kViewChanged if the root is gone.
-  Result<Outcome> broadcast(void* buffer, std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
+  Result<Outcome> broadcast(void* buffer, std::size_t count, DataType type, MemberId root,
+                            const OpOptions& options = {});
   Work broadcast_async(void* buffer, std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
-  // out holds view().size() blocks of `count` elements in member order. Shape op: kViewChanged when the view changes;
-  // compare view().epoch with Outcome::epoch, call view() again before the next one.
-  Result<Outcome> all_gather(const void* in, void* out, std::size_t count, DataType type, const OpOptions& options = {});
+
+  // Shape ops from here on. Blocks of `count` elements, in member order: view().size() of them in `out` of all_gather,
+  // at the root in `out` of gather and `in` of scatter, in `in` of reduce_scatter and all_to_all. kViewChanged when the
+  // view changes: compare view().epoch with Outcome::epoch and call view() again before the next one.
+  Result<Outcome> all_gather(const void* in, void* out, std::size_t count, DataType type,
+                             const OpOptions& options = {});
   Work all_gather_async(const void* in, void* out, std::size_t count, DataType type, const OpOptions& options = {});
+
+  // out = block `self` of the fold of everybody's `in`.
+  Result<Outcome> reduce_scatter(const void* in, void* out, std::size_t count, DataType type, ReduceOp op,
+                                 const OpOptions& options = {});
+  Work reduce_scatter_async(const void* in, void* out, std::size_t count, DataType type, ReduceOp op,
+                            const OpOptions& options = {});
+
+  // Block j of my `in` becomes block `self` of member j's `out`.
+  Result<Outcome> all_to_all(const void* in, void* out, std::size_t count, DataType type,
+                             const OpOptions& options = {});
+  Work all_to_all_async(const void* in, void* out, std::size_t count, DataType type, const OpOptions& options = {});
+  Result<Outcome> gather(const void* in, void* out, std::size_t count, DataType type, MemberId root,
+                         const OpOptions& options = {});
+  Work gather_async(const void* in, void* out, std::size_t count, DataType type, MemberId root,
+                    const OpOptions& options = {});
+  Result<Outcome> scatter(const void* in, void* out, std::size_t count, DataType type, MemberId root,
+                          const OpOptions& options = {});
+  Work scatter_async(const void* in, void* out, std::size_t count, DataType type, MemberId root,
+                     const OpOptions& options = {});
+
+  // Blocks of different sizes. `counts`: elements by member, packed in member order; the same table at every member of
+  // all_gather_v and reduce_scatter_v. kInvalid: not as many counts as the view has members.
+  Result<Outcome> all_gather_v(const void* in, void* out, std::span<const std::size_t> counts, DataType type,
+                               const OpOptions& options = {});
+  Work all_gather_v_async(const void* in, void* out, std::span<const std::size_t> counts, DataType type,
+                          const OpOptions& options = {});
+  Result<Outcome> reduce_scatter_v(const void* in, void* out, std::span<const std::size_t> counts, DataType type,
+                                   ReduceOp op, const OpOptions& options = {});
+  Work reduce_scatter_v_async(const void* in, void* out, std::span<const std::size_t> counts, DataType type,
+                              ReduceOp op, const OpOptions& options = {});
+
+  // `at`: where each block begins, in elements; empty: packed. A member knows its own tables only; where what one gives
+  // and what the other takes differ, a decision fails the op everywhere (kMismatch names the two).
+  Result<Outcome> all_to_all_v(const void* in, std::span<const std::size_t> in_counts,
+                               std::span<const std::size_t> in_at, void* out, std::span<const std::size_t> out_counts,
+                               std::span<const std::size_t> out_at, DataType type, const OpOptions& options = {});
+  Work all_to_all_v_async(const void* in, std::span<const std::size_t> in_counts, std::span<const std::size_t> in_at,
+                          void* out, std::span<const std::size_t> out_counts, std::span<const std::size_t> out_at,
+                          DataType type, const OpOptions& options = {});
+
+  // count: of this member. counts, at and out: at the root only.
+  Result<Outcome> gather_v(const void* in, std::size_t count, void* out, std::span<const std::size_t> counts,
+                           std::span<const std::size_t> at, DataType type, MemberId root,
+                           const OpOptions& options = {});
+  Work gather_v_async(const void* in, std::size_t count, void* out, std::span<const std::size_t> counts,
+                      std::span<const std::size_t> at, DataType type, MemberId root, const OpOptions& options = {});
+  Result<Outcome> scatter_v(const void* in, std::span<const std::size_t> counts, std::span<const std::size_t> at,
+                            void* out, std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
+  Work scatter_v_async(const void* in, std::span<const std::size_t> counts, std::span<const std::size_t> at, void* out,
+                       std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
   Result<Outcome> barrier(const OpOptions& options = {});
   Work barrier_async(const OpOptions& options = {});
 
-  // Registered memory: peers on the host read it directly, which saves a copy per op. Zeroed, 2 MiB pages where to be had,
-  // populated (kNoMemory now, never a SIGBUS later). Freed by deallocate (waits for ops in flight) or with the group.
+  // Grouped calls: the asynchronous collectives between the two are launched together at group_end, with consecutive op
+  // numbers, and one round of `prepared` commits them all (as far as Options::window reaches). Their Works are valid
+  // after group_end. Blocking calls between the two are kInvalid. Of the thread that submits.
+  Status group_start();
+  Status group_end();
+
+  // Registered memory: peers on the host read it directly, which saves a copy per op. Zeroed, 2 MiB pages where to be
+  // had, populated (kNoMemory now, never a SIGBUS later). Freed by deallocate (waits for ops in flight) or with the
+  // group.
   Result<void*> allocate(std::size_t bytes);
   Status deallocate(void* memory);
 

@@ -40,6 +40,9 @@ struct OpOptions {
   bool mark = false;
   // Bound of a blocking call; 0: Options::wait_timeout. On kTimeout the op is still pending: submit async to wait again.
   double timeout_s = 0;
+  // Reductions: points at one element of the op's type, read at the call. This member's input is multiplied by it before
+  // the fold (NCCL's pre-multiplied sum). Every member gives one, each its own, or none does.
+  const void* premultiply = nullptr;
 };
 
 // A named buffer of the caller's state. A returning member has it filled from a living one before it contributes.

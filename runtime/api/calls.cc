@@ -1,0 +1,157 @@
+#include "runtime/api/calls.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/algo/plan.h"
+
+namespace regroup::calls {
+namespace {
+
+constexpr std::size_t kMaxBytes = std::size_t{1} << 40;
+
+Error invalid(std::string why) { return {Code::kInvalid, std::move(why)}; }
+
+Status check(DataType type, ReduceOp op) {
+  if (static_cast<int>(type) >= kDataTypeCount) return invalid("unknown data type");
+  if (static_cast<int>(op) >= kReduceOpCount) return invalid("unknown reduction");
+  return {};
+}
+
+// Fields that every kind has.
+ExecOp begin(const Site& site, OpKind kind, const void* in, void* out, DataType type, const OpOptions& options) {
+  ExecOp op;
+  op.desc.kind = kind;
+  op.desc.type = type;
+  if (!site.explicit_marks || options.mark) op.desc.flags |= OpDesc::kMark;
+  if (op.desc.shape()) op.desc.seen_epoch = site.seen_epoch;
+  op.in = in;
+  op.out = out;
+  return op;
+}
+
+Status premultiply(ExecOp& op, const OpOptions& options) {
+  if (options.premultiply == nullptr) return {};
+  if (!op.desc.reduces()) return invalid("premultiply is of reductions only");
+  if (op.desc.reduce != ReduceOp::kSum) return invalid("premultiply is of sums only");
+  op.desc.flags |= OpDesc::kScaled;
+  std::memcpy(op.scalar.data(), options.premultiply, size_of(op.desc.type));
+  return {};
+}
+
+bool is_self(const ViewInfo& view, MemberId id) { return view.self < view.size() && view.members[view.self] == id; }
+
+// How many blocks of `count` my input and output hold.
+std::pair<std::size_t, std::size_t> blocks(const OpDesc& desc, const ViewInfo& view, bool root) {
+  const std::size_t n = std::max<std::size_t>(view.size(), 1);
+  switch (desc.kind) {
+    case OpKind::kAllGather: return {1, n};
+    case OpKind::kReduce: return {1, root ? 1 : 0};
+    case OpKind::kReduceScatter: return {n, 1};
+    case OpKind::kAllToAll: return {n, n};
+    case OpKind::kGather: return {1, root ? n : 0};
+    case OpKind::kScatter: return {root ? n : 0, 1};
+    default: return {1, 1};
+  }
+}
+
+// Blocks as spans in bytes, one a member of the view. nullopt: overflow, or tables that do not fit the view.
+std::optional<std::vector<algo::Span>> spans(const Blocks& blocks, std::size_t n, std::size_t size) {
+  if (blocks.counts.size() != n || (!blocks.at.empty() && blocks.at.size() != n)) return std::nullopt;
+  std::vector<algo::Span> list(n);
+  std::size_t packed = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t at = blocks.at.empty() ? packed : blocks.at[i], count = blocks.counts[i];
+    if (at > kMaxBytes / size || count > kMaxBytes / size - at) return std::nullopt;
+    list[i] = {at * size, count * size};
+    packed += count;
+  }
+  return list;
+}
+
+bool any(const std::vector<algo::Span>& list) {
+  return std::any_of(list.begin(), list.end(), [](const algo::Span& s) { return s.bytes != 0; });
+}
+
+}  // namespace
+
+Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options) {
+  if (Status s = check(call.type, call.op); !s) return s.error();
+  ExecOp op = begin(site, call.kind, call.in, call.out, call.type, options);
+  op.desc.reduce = call.op;
+  op.desc.root = op.desc.rooted() ? call.root.replica : 0;
+  op.desc.count = call.count;
+  const auto [in, out] = blocks(op.desc, *site.view, is_self(*site.view, call.root));
+  const std::size_t most = std::max<std::size_t>(site.view->size(), 1);
+  if (call.count > kMaxBytes / size_of(call.type) / most)
+    return invalid("count " + std::to_string(call.count) + " is over the bound");
+  if (call.count != 0 && ((in != 0 && call.in == nullptr) || (out != 0 && call.out == nullptr)))
+    return invalid("buffer is null");
+  if (Status s = premultiply(op, options); !s) return s.error();
+  return op;
+}
+
+Result<ExecOp> make(const Site& site, const Agreed& call, const OpOptions& options) {
+  if (Status s = check(call.type, call.op); !s) return s.error();
+  ExecOp op = begin(site, call.kind, call.in, call.out, call.type, options);
+  op.desc.reduce = call.op;
+  auto tables = std::make_shared<algo::Tables>();
+  tables->counts.assign(call.counts.begin(), call.counts.end());
+  const auto list = spans({call.counts, {}}, call.counts.size(), size_of(call.type));
+  if (!list) return invalid("a count is over the bound");
+  const bool now = site.view->epoch == site.seen_epoch;  // else the op fails with kViewChanged, whatever its table
+  if (now && call.counts.size() != site.view->size())
+    return invalid(std::to_string(call.counts.size()) + " counts for a view of " + std::to_string(site.view->size()));
+  if (any(*list) && (call.in == nullptr || call.out == nullptr)) {
+    const bool gathers = call.kind == OpKind::kAllGatherV;
+    const bool mine = site.view->self < list->size() && (*list)[site.view->self].bytes != 0;
+    if ((call.in == nullptr && (mine || !gathers)) || (call.out == nullptr && (mine || gathers)))
+      return invalid("buffer is null");
+  }
+  op.desc.count = algo::digest_of(tables->counts);
+  op.tables = std::move(tables);
+  if (Status s = premultiply(op, options); !s) return s.error();
+  return op;
+}
+
+Result<ExecOp> make(const Site& site, const Told& call, const OpOptions& options) {
+  if (Status s = check(call.type, ReduceOp::kSum); !s) return s.error();
+  if (options.premultiply != nullptr) return invalid("premultiply is of reductions only");
+  ExecOp op = begin(site, call.kind, call.in, call.out, call.type, options);
+  const std::size_t n = site.view->size(), size = size_of(call.type);
+  auto tables = std::make_shared<algo::Tables>();
+  const bool root = is_self(*site.view, call.root);
+  const auto table = [&](const Blocks& blocks, bool whole, std::vector<algo::Span>& into) -> Status {
+    if (whole) {
+      auto list = spans(blocks, n, size);
+      if (!list)
+        return invalid("a table does not have one block for each of the " + std::to_string(n) +
+                       " members, or a block is over the bound");
+      into = std::move(*list);
+      return {};
+    }
+    into.assign(n, {});  // one block, for or from the root
+    if (blocks.counts.empty()) return {};
+    if (blocks.counts[0] > kMaxBytes / size) return invalid("a count is over the bound");
+    for (std::size_t i = 0; i < n; ++i)
+      if (site.view->members[i] == call.root) into[i] = {0, blocks.counts[0] * size};
+    return {};
+  };
+  op.desc.root = op.desc.rooted() ? call.root.replica : 0;
+  const bool all = call.kind == OpKind::kAllToAllV;
+  if (site.view->epoch == site.seen_epoch) {
+    if (Status s = table(call.give, all || (call.kind == OpKind::kScatterV && root), tables->give); !s)
+      return s.error();
+    if (Status s = table(call.take, all || (call.kind == OpKind::kGatherV && root), tables->take); !s) return s.error();
+    if ((any(tables->give) && call.in == nullptr) || (any(tables->take) && call.out == nullptr))
+      return invalid("buffer is null");
+  }
+  op.tables = std::move(tables);
+  return op;
+}
+
+}  // namespace regroup::calls

@@ -1,0 +1,62 @@
+// Calls: what a caller of the public API asked for, checked and turned into an op. Pure but for the view it is given.
+// kInvalid: an argument makes no sense; nothing was submitted.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "regroup/types.h"
+#include "runtime/exec/plane.h"
+
+namespace regroup::calls {
+
+using Counts = std::span<const std::size_t>;
+
+// What a call is made in.
+struct Site {
+  std::shared_ptr<const ViewInfo> view;  // the installed one; a group that was joined has one
+  bool explicit_marks = false;
+  Epoch seen_epoch = 0;
+};
+
+// One block a member; count in elements. `in_blocks`, `out_blocks`: how many the two buffers hold here; 0: not looked
+// at.
+struct Uniform {
+  OpKind kind;
+  const void* in;
+  void* out;
+  std::size_t count;
+  DataType type;
+  ReduceOp op = ReduceOp::kSum;
+  MemberId root = {};
+};
+Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options);
+
+// One table, the same at every member.
+struct Agreed {
+  OpKind kind;
+  const void* in;
+  void* out;
+  Counts counts;
+  DataType type;
+  ReduceOp op = ReduceOp::kSum;
+};
+Result<ExecOp> make(const Site& site, const Agreed& call, const OpOptions& options);
+
+// Blocks by member: `counts` elements each, the first at `at` (empty: packed).
+struct Blocks {
+  Counts counts;
+  Counts at;
+};
+struct Told {
+  OpKind kind;
+  const void* in;
+  Blocks give;
+  void* out;
+  Blocks take;
+  DataType type;
+  MemberId root = {};
+};
+Result<ExecOp> make(const Site& site, const Told& call, const OpOptions& options);
+
+}  // namespace regroup::calls

@@ -1,0 +1,155 @@
+// What the links ask of NetPlane: where frames go, what to send next.
+#include <algorithm>
+#include <cstring>
+
+#include "base/bytes.h"
+#include "runtime/exec/net_plane.h"
+
+namespace regroup {
+
+tcp::Placement NetPlane::place_ready(PeerState& p, const wire::Frame& frame) {
+  const std::size_t most = kDescBytes + std::max(config_.small_bytes, peers_.size() * 8);
+  if (frame.length < kDescBytes || frame.length > most) return {};
+  if (frame.op == active_) {
+    if (p.ready_seen) return {};
+    p.ready.resize(frame.length);
+    return {tcp::Take::kInto, p.ready.data()};
+  }
+  if (p.early.size() >= kMaxEarly || (!p.early.empty() && p.early.back().op >= frame.op)) return {};
+  p.early.push_back({frame.op, false, std::vector<std::byte>(frame.length)});
+  return {tcp::Take::kInto, p.early.back().ready.data()};
+}
+
+tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
+  PeerState& p = peers_[peer];
+  if (frame.type == kPrepared) return {frame.length == 0 ? tcp::Take::kInto : tcp::Take::kRefuse, nullptr};
+  if (active_ != 0 && frame.op < active_) return {tcp::Take::kDiscard, nullptr};
+  if (frame.type == kReady) return place_ready(p, frame);
+  // Bytes of a peer whose descriptor differs have no place here; the decision that fails the op is under way.
+  if (frame.op != active_ || !p.ready_seen) return {};
+  if (!p.same) return {tcp::Take::kDiscard, nullptr};
+  if (small_ || (frame.type != kInput && frame.type != kResult)) return {};
+  const bool input = frame.type == kInput;
+  const algo::Take& take = plan_.takes[peer];
+  const std::size_t got = input ? p.input_got : p.result_got, size = input ? input_from(peer) : take.bytes;
+  if (frame.offset != got || frame.length > size - got) return {};  // in order and within its bounds, or a breach
+  std::byte* base = !input ? out_ + take.to : foreign()->fold ? p.input.memory.get() : placed_;
+  return {tcp::Take::kInto, base + got};
+}
+
+bool NetPlane::arrived(std::size_t peer, const wire::Frame& frame) {
+  PeerState& p = peers_[peer];
+  if (frame.type == kPrepared) {
+    p.prepared_seen = std::max(p.prepared_seen, frame.op);
+    return true;
+  }
+  if (frame.type == kReady) {
+    const auto early = std::find_if(p.early.begin(), p.early.end(), [&](const Early& e) { return e.op == frame.op; });
+    if (early == p.early.end()) return frame.op != active_ || take_ready(peer);
+    early->whole = true;
+    return take_early(peer);
+  }
+  if (frame.op != active_) return true;
+  if (frame.type == kInput) p.input_got += frame.length;
+  if (frame.type == kResult) p.result_got += frame.length;
+  return true;
+}
+
+// A descriptor that was set aside, if it is of the op at hand. False: as take_ready.
+bool NetPlane::take_early(std::size_t peer) {
+  PeerState& p = peers_[peer];
+  const auto mine =
+      std::find_if(p.early.begin(), p.early.end(), [&](const Early& e) { return e.op == active_ && e.whole; });
+  if (mine == p.early.end()) return true;
+  p.ready = std::move(mine->ready);
+  p.early.erase(p.early.begin(), std::next(mine));
+  return take_ready(peer);
+}
+
+// The peer's descriptor of the op at hand is here. False: it lies about its size.
+bool NetPlane::take_ready(std::size_t peer) {
+  PeerState& p = peers_[peer];
+  p.ready_seen = true;
+  p.same = std::equal(p.ready.begin(), p.ready.begin() + kDescBytes, ready_out_.begin());
+  if (!p.same) return true;
+  const std::size_t more = plan_.told ? peers_.size() * 8 : small_ ? plan_.inputs[peer] : 0;
+  if (p.ready.size() != kDescBytes + more) return false;
+  if (plan_.told) {
+    Reader r(std::span<const std::byte>(p.ready).subspan(kDescBytes + self_ * 8));
+    p.same = r.u64() == plan_.takes[peer].bytes;
+  }
+  return true;
+}
+
+bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
+  PeerState& p = peers_[peer];
+  out.frame = {};
+  out.frame.op = active_;
+  if (active_ != 0 && !p.ready_sent) {
+    p.ready_sent = true;
+    out.frame.type = kReady;
+    wire::fill(out.frame, ready_out_);
+    out.payload = ready_out_.data();
+    return true;
+  }
+  if (active_ != 0 && !first_told_ && p.ready_sent)
+    return false;  // the failpoint of the first frame comes before the second
+  if (active_ != 0 && !small_ && p.same && (send_input(peer, out) || send_result(peer, out))) return true;
+  if (p.prepared_sent >= announce_) return false;
+  p.prepared_sent = announce_;
+  out.frame.type = kPrepared;
+  out.frame.op = announce_;
+  wire::fill(out.frame, {});
+  return true;
+}
+
+// The peer's range of my input.
+bool NetPlane::send_input(std::size_t peer, tcp::Outgoing& out) {
+  PeerState& p = peers_[peer];
+  const algo::Span& range = plan_.reads[peer];
+  if (p.input_sent == range.bytes) return false;
+  const std::size_t at = p.input_sent, chunk = chunk_of(range.bytes);
+  out.frame.type = kInput;
+  out.frame.offset = at;
+  out.frame.chunk = static_cast<std::uint32_t>(at / chunk);
+  out.payload = in_ + range.at + at;
+  wire::fill(out.frame, {out.payload, std::min(range.bytes - at, chunk)});
+  p.input_sent += out.frame.length;
+  return true;
+}
+
+// The peer's part of what I placed, as far as it stands.
+bool NetPlane::send_result(std::size_t peer, tcp::Outgoing& out) {
+  PeerState& p = peers_[peer];
+  const algo::Span& give = plan_.gives[peer];
+  const std::size_t reach = std::min(give.bytes, stands() > give.at ? stands() - give.at : 0);
+  if (p.result_sent >= reach) return false;
+  const bool all = give.bytes == plan_.placed_bytes[self_];
+  const std::size_t at = p.result_sent, index = at / chunk_, bytes = std::min(reach - at, chunk_);
+  out.frame.type = kResult;
+  out.frame.offset = at;
+  out.frame.chunk = static_cast<std::uint32_t>(index);
+  out.frame.length = static_cast<std::uint32_t>(bytes);
+  out.payload = placed_at(give.at) + at;
+  const bool aligned = all && at % chunk_ == 0 && (bytes == chunk_ || at + bytes == give.bytes);
+  if (aligned && index == sums_.size()) sums_.push_back(wire::checksum({out.payload, bytes}));
+  out.frame.payload_sum = aligned && index < sums_.size() ? sums_[index] : wire::checksum({out.payload, bytes});
+  p.result_sent += bytes;
+  return true;
+}
+
+bool NetPlane::flushed(std::size_t) { return !std::exchange(first_out_, true); }
+
+std::size_t NetPlane::unsent() const {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < peers_.size(); ++i) {
+    if (i == self_) continue;
+    const PeerState& p = peers_[i];
+    if (p.prepared_sent < announce_) ++count;
+    if (active_ == 0 || (p.ready_sent && small_)) continue;
+    count += !p.ready_sent || (p.same && (p.input_sent < plan_.reads[i].bytes || p.result_sent < plan_.gives[i].bytes));
+  }
+  return count;
+}
+
+}  // namespace regroup
