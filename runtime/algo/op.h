@@ -27,11 +27,12 @@ enum class OpKind : std::uint8_t {
   kScatter,
   kAllGatherV,      // counts of all members, the same table everywhere
   kReduceScatterV,  // likewise
-  kAllToAllV,       // the last three: a member knows only what it gives and what it takes
+  kAllToAllV,       // from here on a member knows only what it gives and what it takes
   kGatherV,
   kScatterV,
+  kSendRecv,  // every member gives one block to a member and takes one from a member, told likewise
 };
-inline constexpr int kOpKindCount = 14;
+inline constexpr int kOpKindCount = 15;
 [[nodiscard]] const char* name_of(OpKind kind);
 
 // What all members must agree on. `flags`: what is no part of the other fields.
@@ -63,7 +64,8 @@ struct OpDesc {
   }
   // What peers give and take is known to each member for itself only: tables are exchanged and compared.
   [[nodiscard]] bool told() const {
-    return kind == OpKind::kAllToAllV || kind == OpKind::kGatherV || kind == OpKind::kScatterV;
+    return kind == OpKind::kAllToAllV || kind == OpKind::kGatherV || kind == OpKind::kScatterV ||
+           kind == OpKind::kSendRecv;
   }
   // Bytes of one member's block (not of the v forms).
   [[nodiscard]] std::size_t bytes() const { return count * size_of(type); }

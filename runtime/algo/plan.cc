@@ -8,9 +8,10 @@
 namespace regroup {
 
 const char* name_of(OpKind kind) {
-  constexpr const char* names[kOpKindCount] = {
-      "all_reduce", "broadcast", "all_gather",   "barrier",          "reduce",       "reduce_scatter", "all_to_all",
-      "gather",     "scatter",   "all_gather_v", "reduce_scatter_v", "all_to_all_v", "gather_v",       "scatter_v"};
+  constexpr const char* names[kOpKindCount] = {"all_reduce", "broadcast",      "all_gather",       "barrier",
+                                               "reduce",     "reduce_scatter", "all_to_all",       "gather",
+                                               "scatter",    "all_gather_v",   "reduce_scatter_v", "all_to_all_v",
+                                               "gather_v",   "scatter_v",      "send_recv"};
   return static_cast<int>(kind) < kOpKindCount ? names[static_cast<std::size_t>(kind)] : "?";
 }
 
@@ -203,7 +204,8 @@ void make_plan(const Request& request, Plan& plan) {
     case OpKind::kScatter: return b.deal(false);
     case OpKind::kAllToAllV:
     case OpKind::kGatherV:
-    case OpKind::kScatterV: return b.told();
+    case OpKind::kScatterV:
+    case OpKind::kSendRecv: return b.told();
     case OpKind::kBarrier: return;
   }
 }

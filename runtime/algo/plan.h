@@ -54,6 +54,12 @@ struct Plan {
 // How a broadcast is placed: by the root alone, or spread over all members, each a shard (less for the root to send).
 enum class Spread : std::uint8_t { kRoot, kAll };
 
+// Over a network the root of many deals its buffer out and everybody passes its shard on: it sends it less than twice, not n - 1
+// times. In shared memory all read the root's copy.
+inline Spread spread_for(std::size_t members, bool shared) {
+  return !shared && members > 2 ? Spread::kAll : Spread::kRoot;
+}
+
 struct Request {
   OpDesc desc;
   std::size_t members = 1;

@@ -142,7 +142,7 @@ Result<ExecOp> make(const Site& site, const Told& call, const OpOptions& options
     return {};
   };
   op.desc.root = op.desc.rooted() ? call.root.replica : 0;
-  const bool all = call.kind == OpKind::kAllToAllV;
+  const bool all = call.kind == OpKind::kAllToAllV || call.kind == OpKind::kSendRecv;
   if (site.view->epoch == site.seen_epoch) {
     if (Status s = table(call.give, all || (call.kind == OpKind::kScatterV && root), tables->give); !s)
       return s.error();
@@ -152,6 +152,19 @@ Result<ExecOp> make(const Site& site, const Told& call, const OpOptions& options
   }
   op.tables = std::move(tables);
   return op;
+}
+
+Result<ExecOp> make(const Site& site, const Pair& call, const OpOptions& options) {
+  std::vector<std::size_t> give(site.view->size(), 0), take(site.view->size(), 0), none(site.view->size(), 0);
+  const auto put = [&](std::vector<std::size_t>& counts, MemberId member, std::size_t count) {
+    if (count == 0) return true;
+    for (std::size_t i = 0; i < counts.size(); ++i)
+      if (site.view->members[i] == member) return counts[i] = count, true;
+    return site.view->epoch != site.seen_epoch;  // else the op fails with kViewChanged
+  };
+  if (!put(give, call.to, call.in_count)) return invalid("member " + to_string(call.to) + " is not in the view");
+  if (!put(take, call.from, call.out_count)) return invalid("member " + to_string(call.from) + " is not in the view");
+  return make(site, Told{OpKind::kSendRecv, call.in, {give, none}, call.out, {take, none}, call.type}, options);
 }
 
 }  // namespace regroup::calls

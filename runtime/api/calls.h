@@ -59,4 +59,16 @@ struct Told {
 };
 Result<ExecOp> make(const Site& site, const Told& call, const OpOptions& options);
 
+// One block to a member, one from a member; a count of 0: none, and the member is not looked at.
+struct Pair {
+  const void* in;
+  std::size_t in_count;
+  MemberId to;
+  void* out;
+  std::size_t out_count;
+  MemberId from;
+  DataType type;
+};
+Result<ExecOp> make(const Site& site, const Pair& call, const OpOptions& options);
+
 }  // namespace regroup::calls

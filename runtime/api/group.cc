@@ -79,6 +79,10 @@ REGROUP_COLLECTIVE(scatter_v,
                    (const void* in, std::span<const std::size_t> counts, std::span<const std::size_t> at, void* out,
                     std::size_t count, DataType type, MemberId root, const OpOptions& options),
                    (calls::Told{OpKind::kScatterV, in, {counts, at}, out, {{&count, 1}, {}}, type, root}))
+REGROUP_COLLECTIVE(send_recv,
+                   (const void* in, std::size_t in_count, MemberId to, void* out, std::size_t out_count, MemberId from,
+                    DataType type, const OpOptions& options),
+                   (calls::Pair{in, in_count, to, out, out_count, from, type}))
 #undef REGROUP_COLLECTIVE
 
 namespace {

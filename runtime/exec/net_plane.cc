@@ -106,9 +106,7 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
                 [&](Output& o) { return o.op <= released_ ? (staging_.give(std::move(o.block)), true) : false; });
   const std::size_t n = peers_.size();
   if (!planned_ || !(desc_ == op.desc) || root_ != op.root_index || tables_ != op.tables) {
-    // The root deals a large broadcast out and everybody passes its shard on: it sends it once, not n - 1 times.
-    const algo::Spread spread = n > 2 ? algo::Spread::kAll : algo::Spread::kRoot;
-    algo::make_plan({op.desc, n, self_, op.root_index, op.tables.get(), spread}, plan_);
+    algo::make_plan({op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false)}, plan_);
     planned_ = true;
   }
   active_ = op.id;

@@ -81,6 +81,10 @@ Layout layout_of(const Call& call, OpId op, std::size_t n, std::size_t self, std
       }
       break;
     }
+    case OpKind::kSendRecv:  // to the next; the last gives nothing, the first takes nothing, as `root` says
+      apart(call.root == 0 || self + 1 < n ? given(call, op, self, (self + 1) % n) : 0,
+            call.root == 0 || self != 0 ? given(call, op, (self + n - 1) % n, self) : 0);
+      break;
     case OpKind::kAllToAllV:
     case OpKind::kGatherV:
     case OpKind::kScatterV: {
@@ -142,6 +146,7 @@ Block wanted(const Call& call, OpId op, const std::vector<MemberId>& members, st
     case OpKind::kAllToAll:
       for (std::size_t i = 0; i < n; ++i) copy(i * c, i, self * c, c);
       break;
+    case OpKind::kSendRecv: copy(0, (self + n - 1) % n, 0, l.out_size); break;
     case OpKind::kAllToAllV:
     case OpKind::kGatherV:
     case OpKind::kScatterV:
@@ -155,7 +160,7 @@ Block wanted(const Call& call, OpId op, const std::vector<MemberId>& members, st
 }
 
 Result<Outcome> issue(Group& g, const Call& call, const Layout& l, const std::byte* in, std::byte* out,
-                      std::size_t self) {
+                      const ViewInfo& view) {
   const MemberId root{static_cast<std::uint32_t>(call.root), 0};
   const std::size_t c = call.count;
   constexpr DataType t = DataType::kU64;
@@ -173,6 +178,11 @@ Result<Outcome> issue(Group& g, const Call& call, const Layout& l, const std::by
     case OpKind::kAllGatherV: return g.all_gather_v(in, out, l.agreed, t);
     case OpKind::kReduceScatterV: return g.reduce_scatter_v(in, out, l.agreed, t, s);
     case OpKind::kAllToAllV: return g.all_to_all_v(in, l.in_counts, l.in_at, out, l.out_counts, l.out_at, t);
+    case OpKind::kSendRecv: {
+      const std::size_t n = view.size();
+      return g.send_recv(in, l.in_size, view.members[(view.self + 1) % n], out, l.out_size,
+                         view.members[(view.self + n - 1) % n], t);
+    }
     case OpKind::kGatherV: {
       std::size_t mine = 0;
       for (std::size_t x : l.in_counts) mine += x;
@@ -184,7 +194,6 @@ Result<Outcome> issue(Group& g, const Call& call, const Layout& l, const std::by
       return g.scatter_v(in, l.in_counts, l.in_at, out, mine, t, root);
     }
   }
-  (void)self;
   return {Code::kInvalid, "no such kind"};
 }
 
@@ -194,7 +203,7 @@ const std::vector<OpKind>& kinds() {
   static const std::vector<OpKind> all = {
       OpKind::kAllReduce, OpKind::kReduce,  OpKind::kBroadcast, OpKind::kAllGather,  OpKind::kReduceScatter,
       OpKind::kAllToAll,  OpKind::kGather,  OpKind::kScatter,   OpKind::kAllGatherV, OpKind::kReduceScatterV,
-      OpKind::kAllToAllV, OpKind::kGatherV, OpKind::kScatterV};
+      OpKind::kAllToAllV, OpKind::kGatherV, OpKind::kScatterV,  OpKind::kSendRecv};
   return all;
 }
 
@@ -220,7 +229,7 @@ Seen run_call(Group& group, int rank, OpId op, const Call& call) {
   }
   arena += call.skew;
   std::memcpy(arena, kept.data(), bytes);
-  const Result<Outcome> got = issue(group, call, l, arena + l.in * 8, arena + l.out * 8, self);
+  const Result<Outcome> got = issue(group, call, l, arena + l.in * 8, arena + l.out * 8, view);
   if (got.code() == Code::kTimeout) group.detach();
   seen.code = got.code();
   if (!got) {

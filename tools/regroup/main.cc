@@ -8,6 +8,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   int status = 0;
   regroup::tools::add_coordinator(app, status);
+  regroup::tools::add_plan(app, status);
   regroup::tools::add_run(app, status);
   regroup::tools::add_status(app, status);
   CLI11_PARSE(app, argc, argv);

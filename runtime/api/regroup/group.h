@@ -131,6 +131,12 @@ class REGROUP_API Group {
                             void* out, std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
   Work scatter_v_async(const void* in, std::span<const std::size_t> counts, std::span<const std::size_t> at, void* out,
                        std::size_t count, DataType type, MemberId root, const OpOptions& options = {});
+  // Every member calls: it gives a block to `to` and takes one from `from`; a count of 0: it gives or takes nothing,
+  // and that member is not looked at. What one gives and the other takes is compared as above.
+  Result<Outcome> send_recv(const void* in, std::size_t in_count, MemberId to, void* out, std::size_t out_count,
+                            MemberId from, DataType type, const OpOptions& options = {});
+  Work send_recv_async(const void* in, std::size_t in_count, MemberId to, void* out, std::size_t out_count,
+                       MemberId from, DataType type, const OpOptions& options = {});
   Result<Outcome> barrier(const OpOptions& options = {});
   Work barrier_async(const OpOptions& options = {});
 

@@ -1,0 +1,107 @@
+// regroup plan: prints what the runtime would do for one collective, and how long it should take by the cost model.
+// Nothing is run and no group is needed.
+#include "runtime/algo/plan.h"
+
+#include <CLI/CLI.hpp>
+#include <cctype>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/algo/cost.h"
+#include "tools/regroup/commands.h"
+
+namespace regroup::tools {
+namespace {
+
+struct Arguments {
+  std::string op = "all_reduce", bytes = "64M", type = "float", transport = "shm";
+  std::size_t members = 4, member = 0, root = 0;
+  bool registered = false;
+  std::vector<std::string> machine;
+};
+
+// "64M", "4K", "100": bytes, by powers of 1024.
+bool parse_bytes(const std::string& text, std::size_t& bytes) {
+  std::size_t digits = 0;
+  bytes = 0;
+  while (digits < text.size() && std::isdigit(static_cast<unsigned char>(text[digits])) != 0) {
+    if (bytes > (std::size_t{1} << 40)) return false;
+    bytes = bytes * 10 + static_cast<std::size_t>(text[digits++] - '0');
+  }
+  const std::string unit = text.substr(digits);
+  const int shift = unit.empty() ? 0 : unit == "K" ? 10 : unit == "M" ? 20 : unit == "G" ? 30 : -1;
+  if (digits == 0 || shift < 0 || bytes > (std::size_t{1} << 40 >> shift)) return false;
+  bytes <<= shift;
+  return true;
+}
+
+int fail(const std::string& why) {
+  std::fprintf(stderr, "regroup plan: %s\n", why.c_str());
+  return 2;
+}
+
+int run(const Arguments& a) {
+  algo::Request request;
+  int kind = 0, type = 0;
+  while (kind < kOpKindCount && a.op != name_of(static_cast<OpKind>(kind))) ++kind;
+  while (type < kDataTypeCount && a.type != name_of(static_cast<DataType>(type))) ++type;
+  if (kind == kOpKindCount) return fail("unknown op '" + a.op + "'");
+  if (type == kDataTypeCount) return fail("unknown type '" + a.type + "'");
+  request.desc.kind = static_cast<OpKind>(kind);
+  request.desc.type = static_cast<DataType>(type);
+  if (!algo::fits(request.desc, nullptr, a.members))
+    return fail(a.op + " needs tables; ask for the form with equal blocks");
+  std::size_t bytes = 0;
+  if (!parse_bytes(a.bytes, bytes)) return fail("'" + a.bytes + "' is no size");
+  if (a.members == 0 || a.members > 1024) return fail("members: 1 to 1024");
+  if (a.member >= a.members || a.root >= a.members) return fail("member and root are indices below members");
+  if (a.transport != "shm" && a.transport != "tcp") return fail("transport: shm or tcp");
+  const bool shared = a.transport == "shm";
+  algo::Machine machine;
+  for (const std::string& figure : a.machine)
+    if (Status s = machine.set(figure); !s) return fail(s.error().detail);
+  request.desc.count = bytes / size_of(request.desc.type);
+  request.members = a.members;
+  request.self = a.member;
+  request.root = a.root;
+  request.spread = algo::spread_for(a.members, shared);
+  algo::Plan plan;
+  algo::make_plan(request, plan);
+  const algo::Medium medium = shared ? algo::Medium::kShared : algo::Medium::kNetwork;
+  const algo::Estimate e = algo::estimate(plan, request.desc, a.member, medium, machine, !a.registered);
+  std::printf("%s of %zu %s a block, %zu members over %s: plan %s\n", a.op.c_str(), request.desc.count, a.type.c_str(),
+              a.members, a.transport.c_str(), e.plan);
+  std::printf("member %zu%s:\n%s", a.member, request.desc.rooted() && a.member == a.root ? " (root)" : "",
+              std::string(e.plan) == "small"
+                  ? "publish the input beside the descriptor, make the whole output from all\n"
+                  : algo::to_text(plan).c_str());
+  std::printf("commit when everybody is prepared, then copy out %zu bytes\n", plan.output_bytes);
+  std::printf("predicted: %.1f us (%zu bytes moved in memory, %zu sent, %d hand-offs)\n", e.us, e.moved, e.sent,
+              e.hops);
+  return 0;
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, int& status) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("plan", "Print the plan of a collective and its predicted time");
+  command->add_option(
+      "--op", arguments->op,
+      "all_reduce, reduce, broadcast, all_gather, reduce_scatter, all_to_all, gather, scatter, barrier");
+  command->add_option("--bytes", arguments->bytes, "Of one member's block: 4, 64K, 64M, 1G");
+  command->add_option("--type", arguments->type, "Element type: float, double, half, ...");
+  command->add_option("--members", arguments->members, "Members of the view");
+  command->add_option("--member", arguments->member, "Whose plan: its index");
+  command->add_option("--root", arguments->root, "Index of the root");
+  command->add_option("--transport", arguments->transport, "shm or tcp");
+  command->add_flag("--registered", arguments->registered, "Buffers are registered memory");
+  command->add_option(
+      "--machine", arguments->machine,
+      "Figures of the machine: copy_gbps=, memory_gbps=, hop_us=, net_gbps=, net_hop_us=, cores=, small_bytes=");
+  command->callback([arguments, &status] { status = run(*arguments); });
+}
+
+}  // namespace regroup::tools
