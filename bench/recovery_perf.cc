@@ -58,6 +58,7 @@ int run(const RecoveryArguments& arguments) {
       if (!written) std::fprintf(stderr, "recovery_perf: error: %s\n", name.error().detail.c_str());
       if (written) std::printf("written: %s\n", name->c_str());
     }
+    if (arguments.keep) std::printf("kept: %s\n", fleet.keep(experiment.result().kills_json).c_str());
     bad = experiment.ledger().lost_steps() + experiment.ledger().wrong_results();
     std::fflush(stdout);
   }

@@ -28,6 +28,7 @@ Result<RecoveryArguments> parse_recovery_arguments(int argc, const char* const* 
   app.add_option("--seed", a.seed, "of victims, moments and data")->capture_default_str();
   app.add_option("--hang", a.hang_s, "seconds after which a wait is a hang")->check(CLI::Range(1.0, 600.0));
   app.add_option("--json", a.json, "write JSON; an existing file gets a suffix");
+  app.add_flag("--keep", a.keep, "keep logs, flight records and the times of the kills (REGROUP_LOG=info says more)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {

@@ -20,6 +20,7 @@ struct RecoveryArguments {
   std::uint64_t seed = 1;
   double hang_s = 30;  // bound of every wait for members
   std::string json;
+  bool keep = false;  // the folder with logs, flight records and the times of the kills
   std::string help;  // not empty: print it and stop
   [[nodiscard]] bool stops() const;
 };

@@ -107,6 +107,10 @@ Status Experiment::measure(std::size_t victim) {
     evictions -= fleet_.part(m).evictions.load();
   }
   result_.extra_evictions += static_cast<int>(-evictions);
+  result_.kills_json.push_back("{\"kill\": " + std::to_string(result_.kills) + ", \"victim\": " +
+                               std::to_string(victim) + ", \"time_ns\": " + std::to_string(at) +
+                               ", \"first_ns\": " + std::to_string(first) + ", \"last_ns\": " + std::to_string(last) +
+                               "}");
   result_.first_commit_ms.push_back(static_cast<double>(first - at) / 1e6);
   result_.kill_to_commit_ms.push_back(static_cast<double>(last - at) / 1e6);
   return {};

@@ -21,6 +21,7 @@ struct RecoveryResult {
   std::vector<double> rejoin_ms;          // restart, or continue, to the victim's first commit
   std::vector<double> join_gap_ms;        // the longest time between two commits of a survivor meanwhile
   std::vector<double> op_ms;              // undisturbed ops of full views
+  std::vector<std::string> kills_json;    // one line a kill: its time and its victim
   int kills = 0;
   int kills_mid_op = 0;     // the victim had begun an op and not seen its outcome
   int extra_evictions = 0;  // survivors that were told they are out

@@ -36,6 +36,8 @@ class Fleet {
 
   [[nodiscard]] const MemberPart& part(std::size_t member) const { return page_->members[member]; }
   [[nodiscard]] bool huge_pages() const;
+  // Keeps the folder, with every member's flight record and the lines given; returns its path.
+  std::string keep(const std::vector<std::string>& lines);
   // What is known of a hang: each member's last commit, process state, flight record, log.
   std::string describe();
 

@@ -95,6 +95,7 @@ void Control::Loop::run() {
       while (paused_.load(std::memory_order_acquire) && stop_.load(std::memory_order_acquire) == Stop::kNo)
         ::usleep(1000);
       drain();
+      watch_->quieten();
     }
   }
   if (stop_.load(std::memory_order_acquire) == Stop::kAbrupt) {  // the death word stays locked: dead

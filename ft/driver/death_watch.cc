@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ft/driver/dying.h"
 #include "ft/driver/net.h"
 
 namespace regroup {
@@ -128,6 +129,7 @@ void DeathWatch::fetch(const Incarnation& inc, Peer& peer) {
   if (who.pid > 0 && who.pid != ::getpid()) {
     peer.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, who.pid, 0)));
     if (!peer.pidfd && errno == ESRCH) return dead(inc);
+    peer.pid = who.pid;
     if (peer.pidfd && !poller_.add(peer.pidfd.get(), EPOLLIN, [this, inc](std::uint32_t) { dead(inc); }))
       peer.pidfd.reset();
   }
@@ -172,8 +174,17 @@ void DeathWatch::dead(const Incarnation& inc) {
   auto it = peers_.find(inc);
   if (it == peers_.end() || it->second->dead) return;
   it->second->dead = true;
+  if (Fd& pidfd = it->second->pidfd) {
+    poller_.remove(pidfd.get());
+    dying_.emplace_back(it->second->pid, std::move(pidfd));
+  }
   drop(*it->second);
   on_death_(inc);
+}
+
+void DeathWatch::quieten() {
+  for (const auto& [pid, pidfd] : dying_) set_dying_back(pid, pidfd.get());
+  dying_.clear();
 }
 
 bool DeathWatch::known_alive(const Incarnation& inc) const {

@@ -52,6 +52,8 @@ class DeathWatch {
   void watch(const std::vector<Target>& targets);
   // Reads every word; retries what could not be fetched yet.
   void check();
+  // After deaths were passed on: what is left of those processes is set back (dying.h).
+  void quieten();
   [[nodiscard]] bool known_alive(const Incarnation& inc) const;  // its page is mapped and its word held
   [[nodiscard]] bool known_dead(const Incarnation& inc) const;
 
@@ -60,6 +62,7 @@ class DeathWatch {
     std::string socket_name;
     Fd socket;  // while the page is being fetched
     Fd pidfd;
+    pid_t pid = 0;  // of that process
     SlotMap page;
     int attempts = 0;
     bool dead = false;
@@ -72,6 +75,7 @@ class DeathWatch {
   Poller& poller_;
   std::function<void(const Incarnation&)> on_death_;
   std::map<Incarnation, std::unique_ptr<Peer>> peers_;
+  std::vector<std::pair<pid_t, Fd>> dying_;  // found dead since quieten()
 };
 
 // Asks, blocking for at most `bound`, whether the incarnation lives on this host.

@@ -69,6 +69,10 @@ RunResult broken(std::size_t peer, std::string detail, bool ban_shared) {
 Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging& staging, const View& view,
                                                  std::size_t self, std::size_t& bad_peer) {
   const std::size_t n = view.members.size();
+  domain.calm();  // what an epoch without a commit left
+  std::vector<Incarnation> peers;
+  for (const MemberInfo& m : view.members) peers.push_back(m.inc);
+  domain.keep_peers(peers);
   std::unique_ptr<ShmPlane> plane(new ShmPlane(domain, staging, view.epoch, self, n));
   for (std::size_t i = 0; i < n; ++i) {
     PeerState& peer = plane->peers_[i];
@@ -102,12 +106,14 @@ ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, Epoch epoch, std::s
       sources_(n) {}
 
 ShmPlane::~ShmPlane() {
-  // Scratch of an ended epoch is never used again: ours is freed, the peers' unmapped, both on the memory thread.
+  // Scratch of an ended epoch is never used again: ours is freed, the peers' unmapped, on the memory thread. A peer that is
+  // gone goes with the last plane that knows it.
   for (PeerState& peer : peers_)
-    if (peer.memory && !peer.scratch_seen.empty())
-      domain_.defer([memory = peer.memory, seen = peer.scratch_seen] {
+    if (peer.memory)
+      domain_.defer_until_calm([memory = std::move(peer.memory), seen = std::move(peer.scratch_seen)] {
         for (std::uint32_t id : seen) memory->forget(id);
       });
+  if (!slots_.empty()) domain_.defer_until_calm([slots = std::make_shared<std::vector<Slot>>(std::move(slots_))] {});
 }
 
 void ShmPlane::begin(Active& a, const ExecOp& op) {
@@ -457,6 +463,7 @@ void ShmPlane::copy_out(ExecOp& op) {
 }
 
 void ShmPlane::release(OpId op) {
+  domain_.calm();
   if (active(op).small) return;  // nothing that peers read after the commit
   raise(domain_.words().words.released, op);
   look_at_spares();

@@ -1,6 +1,9 @@
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <csignal>
@@ -12,6 +15,7 @@
 #include "base/rng.h"
 #include "ft/driver/death_page.h"
 #include "ft/driver/death_watch.h"
+#include "ft/driver/dying.h"
 #include "ft/driver/net.h"
 
 using namespace regroup;
@@ -154,6 +158,26 @@ TEST_CASE("a peer whose page was never handed over is seen dead by its pidfd, or
   Watcher late;  // who begins to watch when it is gone
   late.follow(inc);
   CHECK(late.run_until([&] { return late.dead.contains(inc); }));
+}
+
+TEST_CASE("a process that is ending is set back, one that lives is not, and none whose pid is free again") {
+  const auto nice_of = [](pid_t pid) { return ::getpriority(PRIO_PROCESS, static_cast<id_t>(pid)); };
+  const int mine = nice_of(0);
+  const pid_t pid = ::fork();
+  REQUIRE(pid >= 0);
+  if (pid == 0) {
+    for (;;) ::pause();
+  }
+  const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  CHECK(set_dying_back(pid, pidfd.get()) == 0);
+  CHECK(nice_of(pid) == mine);
+  ::kill(pid, SIGKILL);
+  siginfo_t info{};
+  REQUIRE(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) == 0);  // dead, and not reaped
+  CHECK(set_dying_back(pid, pidfd.get()) == (mine < 10 ? 1 : 0));
+  CHECK(nice_of(pid) == std::max(mine, 10));
+  REQUIRE(::waitpid(pid, nullptr, 0) == pid);
+  CHECK(set_dying_back(pid, pidfd.get()) == 0);
 }
 
 TEST_CASE("who is no longer watched is not reported") {

@@ -28,6 +28,7 @@ Result<std::unique_ptr<Domain>> Domain::create(const Incarnation& self, std::uin
 
 Domain::~Domain() {
   worker_.stop();
+  freeing_.clear();
   registered_.clear(), spares_.clear();  // their last references use the worker
 }
 
@@ -38,16 +39,33 @@ std::shared_ptr<Peer> Domain::peer(const Incarnation& who, const std::string& so
   return peer;
 }
 
-void Domain::forget_peer(const Incarnation& who) {
-  std::shared_ptr<Peer> peer;
+void Domain::keep_peers(const std::vector<Incarnation>& who) {
+  std::vector<std::shared_ptr<Peer>> gone;
   {
     std::lock_guard lock(mutex_);
-    auto it = peers_.find(who);
-    if (it == peers_.end()) return;
-    peer = std::move(it->second);
-    peers_.erase(it);
+    std::erase_if(peers_, [&](auto& entry) {
+      const bool stays = std::find(who.begin(), who.end(), entry.first) != who.end();
+      if (!stays) gone.push_back(std::move(entry.second));
+      return !stays;
+    });
   }
-  defer([peer = std::move(peer)]() mutable { peer.reset(); });
+  if (!gone.empty()) defer_until_calm([gone = std::move(gone)] {});  // unmapped with the job
+}
+
+void Domain::defer_until_calm(std::function<void()> job) {
+  std::lock_guard lock(mutex_);
+  freeing_.push_back(std::move(job));
+  freeing_waits_.store(true, std::memory_order_relaxed);
+}
+
+void Domain::post_freeing() {
+  std::vector<std::function<void()>> jobs;
+  {
+    std::lock_guard lock(mutex_);
+    jobs.swap(freeing_);
+    freeing_waits_.store(false, std::memory_order_relaxed);
+  }
+  for (std::function<void()>& job : jobs) worker_.post(std::move(job));
 }
 
 Result<OwnedPtr> Domain::make(const std::string& what, std::size_t bytes) {

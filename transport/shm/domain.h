@@ -3,10 +3,12 @@
 // Three kinds of own memory, by who may still read it (DATA_PATH.md): the words page and inputs (registered buffers, staged
 // copies) live as long as the incarnation; scratch belongs to one epoch, is never written after it and never recycled.
 // Spare scratch for the next epoch is made and populated ahead by the memory thread, announced in the words page, and
-// mapped ahead by the peers' memory threads, so a view change pays for no page.
+// mapped ahead by the peers' memory threads, so a view change pays for no page. Nor for freeing any: what belonged to the
+// ended epoch or to peers that are gone is freed on the memory thread after the first commit of the new view.
 // Threading: create/find/destroy of buffers from any thread; scratch and staging from the holder of the execution token.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -51,7 +53,8 @@ class Domain {
 
   // The peer's mappings; the same object for the life of the incarnation.
   std::shared_ptr<Peer> peer(const Incarnation& who, const std::string& socket);
-  void forget_peer(const Incarnation& who);
+  // Lets go of all peers but these.
+  void keep_peers(const std::vector<Incarnation>& who);
 
   // Makes a segment and offers it to peers until the last reference goes (freed on the memory thread).
   Result<OwnedPtr> make(const std::string& what, std::size_t bytes);
@@ -69,12 +72,19 @@ class Domain {
   [[nodiscard]] std::optional<Location> find(const void* at, std::size_t bytes) const;
   // Runs a job on the memory thread.
   void defer(std::function<void()> job) { worker_.post(std::move(job)); }
+  // The same for what only frees memory, once the cores have time for it: not before calm().
+  void defer_until_calm(std::function<void()> job);
+  // An op has committed after a view change, or the next change has come.
+  void calm() {
+    if (freeing_waits_.load(std::memory_order_relaxed)) post_freeing();
+  }
   // A new incarnation of this member begins: peers that look for it find its name.
   void set_owner(const Incarnation& self) { words_page_->owner = self; }
 
  private:
   Domain() = default;
   void announce_spares();
+  void post_freeing();
   Failpoints* failpoints_ = nullptr;
   std::uint32_t next_id_ = kWordsSegment;
   Owned words_;
@@ -84,6 +94,8 @@ class Domain {
   std::map<Incarnation, std::shared_ptr<Peer>> peers_;
   std::map<const std::byte*, OwnedPtr> registered_;  // by address
   std::vector<OwnedPtr> spares_;
+  std::vector<std::function<void()>> freeing_;
+  std::atomic<bool> freeing_waits_{false};  // freeing_ is not empty
   std::size_t spare_count_ = 0;
   std::size_t spare_bytes_ = 0;
   Worker worker_;  // last: its thread uses the rest
