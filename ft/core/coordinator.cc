@@ -127,7 +127,9 @@ void Coordinator::on_message(const Incarnation& from, const Wedged& m, Instant, 
 void Coordinator::on_message(const Incarnation& from, const CutDone& m, Instant now, Out& out) {
   // Whichever life of ours gave notice: who has cut waits for the change, even if its reason is gone by now.
   const bool waits = (phase_ == Phase::kCutting || phase_ == Phase::kIdle) && last_ && m.epoch == last_->view.epoch;
-  if (waits && is_member(from)) start_wedge(true, now, out);
+  if (!waits || !is_member(from)) return;
+  cut_op_ = m.op;
+  start_wedge(true, now, out);
 }
 
 void Coordinator::on_message(const Incarnation& from, const Level& m, Instant, Out&) {

@@ -123,6 +123,8 @@ class Coordinator {
 
   Phase phase_ = Phase::kIdle;
   bool planned_ = false;
+  OpId cut_op_ = 0;        // planned: the mark that the first member to cut has committed
+  Instant cut_after_{0};   // no new cut before: who was behind the last one's mark needs a moment to get there
   std::uint64_t round_ = 0;
   std::uint64_t plan_ = 0;
   Instant deadline_ = Instant::never();

@@ -42,7 +42,7 @@ void Coordinator::step_once(Instant now, Out& out) {
       if (!last_ || last_->view.members.empty()) return found(out);
       if (suspected_.size() == last_->view.members.size()) return;  // all are lost: nothing is decided
       if (change_due()) return start_wedge(false, now, out);
-      if (!promotable().empty() || !leavers().empty()) start_cut(out);
+      if (now >= cut_after_ && (!promotable().empty() || !leavers().empty())) start_cut(out);
       return;
     case Phase::kCutting:  // members that have chosen their cut wait for it, so it is finished even if the joiner is gone
       if (change_due()) start_wedge(false, now, out);
@@ -109,8 +109,12 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
   deadline_ = Instant::never();
   if (candidates_.empty()) return nothing_decided();
   const bool complete = candidates_.size() == last_->view.members.size() || mutant(Mutant::kPlannedDespiteFailure);
-  const bool planned = planned_ && complete;
   const OpId trim = trim_of({candidates_.begin(), candidates_.end()});
+  // All have prepared the mark, unless an op up to it had failed and somebody was frozen before it knew: trim ends no
+  // step then, so an ordinary change comes first.
+  const bool at_mark = trim >= cut_op_ || mutant(Mutant::kPlannedInsideStep) || mutant(Mutant::kCutEarly);
+  const bool planned = planned_ && complete && at_mark;
+  if (planned_ && complete && !at_mark) cut_after_ = now + config_.lost_grace;
   if (planned) {
     joiners_.clear();
     for (const Incarnation& inc : promotable()) joiners_[inc] = std::nullopt;

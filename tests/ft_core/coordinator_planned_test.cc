@@ -46,6 +46,21 @@ TEST_CASE("join: notice, cut at a mark, wedge, level, install") {
   CHECK(s.got<Install>(k4)->decision == s.decision());
 }
 
+TEST_CASE(
+    "join: who was frozen before it knew that the op at the mark had failed does not pull the cut back into a step") {
+  Joining s;
+  s.cut(2);
+  s.report(k1, 2, 2, 2), s.report(k2, 1, 1, 2), s.report(k3, 2, 2, 2);
+  REQUIRE(s.unlogged());  // an ordinary change: trim ends no step
+  CHECK(s.unlogged()->trim == 1);
+  CHECK_FALSE(s.unlogged()->planned);
+  CHECK(s.unlogged()->joined.empty());
+  s.write_log();
+  CHECK(s.phase() == Phase::kIdle);  // it gets a moment to settle the op, else the cut would fall short again
+  s.pass(100, kAll);
+  CHECK(s.phase() == Phase::kCutting);  // and the join begins again
+}
+
 TEST_CASE("join and death in one batch: the death is decided first, the join begins again") {
   Joining s;
   SECTION("before the cut") {

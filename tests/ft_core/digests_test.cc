@@ -65,6 +65,13 @@ TEST_CASE("digests: a report carries those of the ops that are prepared and open
   CHECK(c.freeze().digests == std::vector<std::uint64_t>{22, 33});
 }
 
+TEST_CASE("digests: an op that is seen to differ is reported as not prepared, though its peer may be gone by then") {
+  CommitCounter c = counter_of_3(2);
+  c.prepare(1, 11), c.prepare(2, 22);
+  c.observe_digest(2, 23);
+  CHECK(c.freeze() == Report{1, 1, 0, 2, {11}});
+}
+
 struct Reports : Script {
   Reports() {
     form();

@@ -73,6 +73,7 @@ struct Bounds {
   unsigned faults = kAllFaults;
   unsigned asks = kAskChange;
   Rule rule = Rule::kNone;
+  bool symmetry = true;  // states that differ in names alone are one
 
   [[nodiscard]] int slots() const { return members + (joiner ? 1 : 0); }
   [[nodiscard]] bool mark(OpId op) const { return op % static_cast<OpId>(step) == 0; }

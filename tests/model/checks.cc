@@ -11,7 +11,7 @@ std::string World::violation(const State& s) const {
     for (int k = 1; k <= bounds_.ops; ++k) {
       const Outcome& mine = p.outcomes[k - 1];
       if (mine.kind == Outcome::kOpen) continue;
-      if (k > 1 && p.outcomes[k - 2].kind == Outcome::kOpen)
+      if (k > p.founded + 1 && p.outcomes[k - 2].kind == Outcome::kOpen)
         return "G4: op " + std::to_string(k) + " ended before its forerunner";
       for (int b = 0; b < a; ++b) {
         const Outcome& theirs = procs_[s.proc[b]].outcomes[k - 1];

@@ -5,6 +5,7 @@
 
 #include "ft/core/mutant.h"
 #include "tests/model/search.h"
+#include "tests/model/walk.h"
 
 namespace {
 
@@ -83,7 +84,8 @@ int main(int argc, char** argv) {
   Bounds b;
   Limits limits;
   bool list = false;
-  std::string name, plane = "shm", expect;
+  std::string name, plane = "shm", expect, walks;
+  Walks seeds;
   const RuleInfo* rule = nullptr;
   std::vector<std::string> faults{"all"}, asks{"change"};
   app.add_option("--members", b.members, "members of the first view")->check(CLI::Range(1, 4));
@@ -116,6 +118,8 @@ int main(int argc, char** argv) {
     throw CLI::Success();
   });
 #endif
+  app.add_option("--walks", walks,
+                 "A:B: no search, but a random walk for each seed of [A, B), of worlds that the seed draws");
   app.add_option("--expect", expect, "exit 0 only if this is found: G1, G2, ..., stuck; several by commas");
   app.add_option("--max-states", limits.max_states, "cut short there");
   app.add_option("--max-seconds", limits.max_seconds, "cut short then");
@@ -125,6 +129,8 @@ int main(int argc, char** argv) {
     b.faults = bits_of(faults, kFaults);
     b.asks = bits_of(asks, kAsks);
     if (b.digests) b.faults |= kCorrupt;
+    if (!walks.empty() && std::sscanf(walks.c_str(), "%lu:%lu", &seeds.first, &seeds.end) != 2)
+      throw CLI::ValidationError("--walks: A:B");
     if (b.slots() > kMaxSlots) throw CLI::ValidationError("at most 4 members, the joiner included");
     b.plane = plane == "net" ? PlaneModel::kNet : plane == "out" ? PlaneModel::kOut : PlaneModel::kShm;
     for (const RuleInfo& r : rules())
@@ -140,7 +146,14 @@ int main(int argc, char** argv) {
     return 0;
   }
   Verdict v;
-  if (rule != nullptr) {
+  if (!walks.empty()) {
+    std::uint64_t seed = 0;
+    v = walk(seeds, seed, b);
+    if (!v.found.empty())
+      std::printf("seed %lu, again by: explore --walks %lu:%lu\n", seed, seed, seed + 1);
+    else
+      v.complete = true;
+  } else if (rule != nullptr) {
     v = explore_rule(b, *rule, app.count("--faults") > 0, limits, b);
   } else {
     World world(b);

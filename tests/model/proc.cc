@@ -85,14 +85,14 @@ class Stepper {
     if (p_.reported == p_.counter.epoch() && b_.rule != Rule::kWedgedPrepares && !late)
       step_.violation = "G7: prepared was raised after the report";
     if (late) StateAccess::frozen(p_.counter) = false;
-    p_.counter.prepare(k, b_.digests ? digest(odd) : 0);
+    p_.counter.prepare(k, b_.digests ? digest(odd, p_.slot) : 0);
     if (odd) p_.page().odd = static_cast<u8>(p_.page().odd | 1u << k);
     if (late) StateAccess::frozen(p_.counter) = true;
     for (int s = 0; s < kMaxSlots && (b_.holds_results() || b_.rule == Rule::kReduceAbsent); ++s)
       p_.staging[k % static_cast<OpId>(b_.scratch_slots())][s] = odd ? Cell::foreign() : Cell::from(shards >> (16 * s));
     publish();
   }
-  static std::uint64_t digest(bool odd) { return odd ? 2 : 1; }
+  static std::uint64_t digest(bool odd, int slot) { return odd ? 2u + static_cast<unsigned>(slot) : 1u; }
 
   void commit(std::uint64_t seen) {
     const OpId k = p_.counter.committed() + 1;
@@ -101,7 +101,7 @@ class Stepper {
     for (std::size_t i = 0; i < view.members.size(); ++i) {
       const int slot = slot_of(view.members[i].inc);
       if (!(seen >> slot & 1)) continue;
-      if (b_.digests) counter.observe_digest(k, digest(seen >> (8 + slot) & 1));
+      if (b_.digests) counter.observe_digest(k, digest(seen >> (8 + slot) & 1, slot));
       counter.observe(i, k);
     }
     if (counter.differs()) feed(ChangeWanted{p_.counter.epoch(), false, "digests"});
@@ -112,7 +112,8 @@ class Stepper {
     if (made.failure_of(k) || (b_.shape_op(k) && k > made.trim && k <= made.high))
       step_.violation = "G4: op " + std::to_string(k) + " is committed, which the decision fails";
     if (b_.shape_op(k) && p_.shape_epoch != made.view.epoch)
-      step_.violation = "G4: the shape op " + std::to_string(k) + " is committed in another epoch than it was submitted in";
+      step_.violation =
+          "G4: the shape op " + std::to_string(k) + " is committed in another epoch than it was submitted in";
     outcome(k) = {Outcome::kCommitted, static_cast<u8>(view.epoch), static_cast<u8>(mask_of(view))};
     look_at_cut();
   }
@@ -213,6 +214,7 @@ class Stepper {
         outcome(k) = {Outcome::kCommitted, static_cast<u8>(before.view.epoch), static_cast<u8>(mask_of(before.view))};
       }
     }
+    if (!p_.installed() && p_.copied < in.decision.trim) p_.founded = p_.copied = static_cast<u8>(in.decision.trim);
     p_.counter.install(in.decision, in.self);
     p_.freeze_asked = 0, p_.cut_posted = false, p_.suspects = 0;
     p_.pages.resize(in.decision.view.epoch + 1);
@@ -307,7 +309,8 @@ void Proc::put(Bytes& out) const {
   const Renaming& names = out.names();
   StateAccess::put(out, member);
   StateAccess::put(out, counter);
-  out.put(names.slot(slot), alive, over, freeze_asked, reported, cut_posted, copied, shape_epoch, fetch, names.mask(suspects));
+  out.put(names.slot(slot), alive, over, freeze_asked, reported, cut_posted, copied, founded, shape_epoch, fetch,
+          names.mask(suspects));
   for (const Outcome& o : outcomes)
     out.put(o.kind, o.epoch, o.kind == Outcome::kCommitted ? names.mask(o.mask) : o.mask);
   for (const Cell& c : buffers) out.put(c.renamed(names).word());

@@ -51,7 +51,8 @@ struct Proc {
   std::uint8_t freeze_asked = 0;  // epoch of an unanswered FreezeData
   std::uint8_t reported = 0;      // highest epoch that was frozen and reported
   bool cut_posted = false;
-  std::uint8_t copied = 0;  // ops that are over for the caller
+  std::uint8_t copied = 0;       // ops that are over for the caller
+  std::uint8_t founded = 0;      // entered a group founded anew behind this op: what came before is not its history
   std::uint8_t shape_epoch = 0;  // in which the shape op was submitted
   std::optional<Fetch> fetch;
   std::uint8_t suspects = 0;  // slots that this member believes dead (a wrong rule acts on it)

@@ -31,15 +31,20 @@ struct StateAccess {
     for (const auto& [inc, peer] : c.peers_) peers[inc] = peer.connected + 2 * peer.ready + 4 * peer.leaving;
     out.put(c.detector_.deadline_, c.last_, peers);
     out.put(c.suspected_, c.reports_, c.accusations_, c.judge_at_, c.fail_requests_, c.change_asked_, c.ban_shared_,
-            c.phase_, c.round_, c.plan_, c.deadline_, c.candidates_, c.joiners_, c.backoff_);
-    if (c.phase_ == Phase::kWedging) out.put(c.planned_);
+            c.phase_, c.round_, c.plan_, c.deadline_, c.candidates_, c.joiners_, c.backoff_, c.cut_after_);
+    if (c.phase_ == Phase::kWedging) out.put(c.planned_, c.planned_ ? c.cut_op_ : 0);
     if (c.phase_ == Phase::kLevelling) out.put(c.level_op_, c.source_);
     if (c.phase_ == Phase::kLogging) out.put(c.pending_);
   }
 
   static bool watches(const Coordinator& c, const Incarnation& who) { return c.detector_.deadline_.contains(who); }
   static void silence(Coordinator& c, const Incarnation& who, Instant now) { c.detector_.deadline_[who] = now; }
-  static void deadline(Coordinator& c, Instant now) { c.deadline_ = now; }
+  static void deadline(Coordinator& c, Instant now) {
+    if (holds_cut(c, now))
+      c.cut_after_ = Instant{0};
+    else
+      c.deadline_ = now;
+  }
   // Whose answer the phase waits for.
   static bool awaited(const Coordinator& c, const Incarnation& who) {
     if (c.phase_ == Coordinator::Phase::kWedging) return c.candidates_.contains(who) && !c.reports_.contains(who);
@@ -47,8 +52,12 @@ struct StateAccess {
     return c.phase_ == Coordinator::Phase::kLevelling && it != c.joiners_.end() && !it->second;
   }
   static bool has_deadline(const Coordinator& c) { return !c.deadline_.is_never(); }
+  static bool holds_cut(const Coordinator& c, Instant now) {
+    return c.phase_ == Coordinator::Phase::kIdle && c.cut_after_ > now;
+  }
 
   // For wrong rules.
+  static void trust_cut(Coordinator& c) { c.cut_op_ = 0; }
   static Decision& pending(Coordinator& c) { return c.pending_; }
   static const std::map<Incarnation, Report>& reports(const Coordinator& c) { return c.reports_; }
   static bool leaving(const Member& m) { return m.leaving_; }

@@ -56,7 +56,8 @@ std::vector<Renaming> renamings_of(const Bounds& bounds) {
   std::vector<Renaming> result;
   Renaming names;
   do result.push_back(names);
-  while (!bounds.joiner && std::next_permutation(names.to.begin(), names.to.begin() + bounds.members));
+  while (bounds.symmetry && !bounds.joiner &&
+         std::next_permutation(names.to.begin(), names.to.begin() + bounds.members));
   return result;
 }
 
@@ -158,6 +159,7 @@ void World::coordinator_steps(const State& s, const Visit& visit) {
       act_coord(s, {Act::kHeartbeat, u, {}, false, 0}, 0, visit);
     if (bounds_.rule == Rule::kCachedPrepared && here) act_coord(s, {Act::kCacheReport, u, {}, false, 0}, 0, visit);
   }
+  if (StateAccess::holds_cut(c.core, kNow)) act_coord(s, {Act::kDeadline, 0, {}, false, 0}, 0, visit);
   if (!StateAccess::has_deadline(c.core)) return;
   if (right && !cut_off && !wrong)
     act_coord(s, {Act::kDeadline, 0, {}, false, 0}, 0, visit);
@@ -335,6 +337,7 @@ const World::CoordResult& World::coord_step(std::uint32_t coord, Act act, int sl
         apply_input(c, MemberLost{inc}, result);
       else
         apply_input(c, FromMember{inc, std::get<ToCoordinator>(messages_[message].what)}, result);
+      if (bounds_.rule == Rule::kEarlyCut) StateAccess::trust_cut(c.core);
       break;
     case Act::kWrite: {
       const Decision d = *c.writing;

@@ -96,6 +96,7 @@ class World {
   [[nodiscard]] std::string violation(const State& s) const;
   // Nothing is left to be done: every living member knows where it stands, and who is in the view has finished its ops.
   [[nodiscard]] bool goal(const State& s) const;
+  [[nodiscard]] Coordinator::Phase phase(const State& s) const { return coords_[s.coord].core.phase(); }
 
   // The same number for states that differ in the members' names alone; another one but for chance (64 bits).
   [[nodiscard]] std::uint64_t signature_of(const State& s) const;
