@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   regroup::tools::add_plan(app, status);
   regroup::tools::add_run(app, status);
   regroup::tools::add_status(app, status);
+  regroup::tools::add_sim(app, status);
   CLI11_PARSE(app, argc, argv);
   return status;
 }

@@ -1,0 +1,138 @@
+#include "ft/sim/checker.h"
+
+#include <bit>
+
+namespace regroup::sim {
+namespace {
+
+std::string number(std::uint64_t n) { return std::to_string(n); }
+std::string who(const Record& r) { return "member " + number(r.replica) + " (life " + number(r.life) + ")"; }
+
+}  // namespace
+
+Checker::Op& Checker::op_of(Log& log, OpId op) {
+  if (log.ops.size() <= op) log.ops.resize(op + 1);
+  return log.ops[op];
+}
+
+std::string Checker::on(const Record& r) {
+  if (r.what == What::kDurable) {
+    Log& log = logs_[r.log];
+    const auto [it, fresh] = log.durable.try_emplace(r.epoch, r.decision);
+    if (!fresh) return it->second == r.decision ? "" : "G6: two decisions make epoch " + number(r.epoch);
+    log.trims[r.epoch] = r.op;
+    if (r.op < log.last_trim) return "G4: epoch " + number(r.epoch) + " trims at " + number(r.op) + ", behind the one before";
+    log.last_trim = r.op;
+    for (OpId k = r.op + 1; k < log.ops.size(); ++k)
+      if (log.ops[k].committed && log.ops[k].epoch <= r.prev)
+        return "G1: op " + number(k) + " was committed in epoch " + number(log.ops[k].epoch) + ", but epoch " +
+               number(r.epoch) + " trims at " + number(r.op);
+    if (r.planned && r.op != 0 && r.op < log.ops.size() && !log.ops[r.op].mark)
+      return "G4: a planned change is cut at op " + number(r.op) + ", which ends no step";
+    return "";
+  }
+  Life& life = lives_[r.life];
+  Log& log = logs_[r.log];
+  if (life.over) return "G7: " + who(r) + " acts (" + name_of(r.what) + ") after its incarnation was over";
+  if (r.log != 0 && life.log != 0 && r.log != life.log) return "G6: " + who(r) + " obeys two view logs";
+  if (r.log != 0) life.log = r.log;
+  switch (r.what) {
+    case What::kSubmitted: {
+      Op& op = op_of(log, r.op);
+      if (life.submitted != 0 && r.op != life.submitted + 1)
+        return "G4: " + who(r) + " numbers op " + number(r.op) + " after op " + number(life.submitted);
+      life.submitted = r.op;
+      op.mark = op.mark || r.mark;
+      return "";
+    }
+    case What::kPrepared:
+      if (r.epoch == life.wedged) return "G7: " + who(r) + " prepares op " + number(r.op) + " in epoch " + number(r.epoch) + ", which it reported frozen";
+      if (life.epoch != 0 && r.epoch != life.epoch)
+        return "G7: " + who(r) + " prepares op " + number(r.op) + " in epoch " + number(r.epoch) + " while in " + number(life.epoch);
+      return "";
+    case What::kWedge: life.wedged = r.epoch; return "";
+    case What::kInstall: {
+      ++totals_.installs;
+      if (r.epoch <= life.epoch) return "G6: " + who(r) + " installs epoch " + number(r.epoch) + " after " + number(life.epoch);
+      life.epoch = r.epoch;
+      if (r.decision != 0) {
+        auto it = log.durable.find(r.epoch);
+        if (it == log.durable.end()) return "G6: " + who(r) + " installs epoch " + number(r.epoch) + " before it is durable";
+        if (it->second != r.decision) return "G6: " + who(r) + " installs another epoch " + number(r.epoch) + " than the log has";
+      }
+      if (life.begun) return "";
+      life.begun = true;
+      if (life.has_state && life.settled != r.op)
+        return "G4: " + who(r) + " holds the state as of op " + number(life.settled) + " and enters at " + number(r.op);
+      life.settled = r.op;
+      life.submitted = r.op;
+      if (r.op != 0 && log.ops.size() > r.op && !op_of(log, r.op).mark) return "G4: " + who(r) + " begins in mid-step, behind op " + number(r.op);
+      life.has_state = life.has_state || r.op == 0;
+      return "";
+    }
+    case What::kRestored:
+      life.settled = r.op;
+      life.state = r.state;
+      life.has_state = r.state != 0 || r.op == 0;
+      if (op_of(log, r.op).has_state && life.has_state && op_of(log, r.op).state != r.state)
+        return "G4: " + who(r) + " took a state as of op " + number(r.op) + " that is not the others'";
+      return "";
+    case What::kCommitted:
+    case What::kFailed: return settle(life, log, r);
+    case What::kEnded: life.over = true; return "";
+    case What::kDurable:
+    case What::kCount: break;
+  }
+  return "";
+}
+
+std::string Checker::settle(Life& life, Log& log, const Record& r) {
+  if (life.begun && r.op != life.settled + 1)
+    return "G4: " + who(r) + " settles op " + number(r.op) + " after op " + number(life.settled);
+  life.begun = true;
+  life.settled = r.op;
+  Op& op = op_of(log, r.op);
+  const bool is_commit = r.what == What::kCommitted;
+  ++(is_commit ? totals_.commits : totals_.failures);
+  if (op.settled && op.committed != is_commit)
+    return "G4: op " + number(r.op) + " is " + (is_commit ? "committed" : "failed") + " at " + who(r) + ", and not so elsewhere";
+  if (!is_commit) {
+    if (!r.untouched) return "G8: op " + number(r.op) + " failed at " + who(r) + " and has touched its buffers";
+    if (op.settled && op.code != r.code) return "G4: op " + number(r.op) + " fails with different codes";
+    op.code = r.code;
+  } else if (std::string wrong = committed(op, r); !wrong.empty()) {
+    return wrong;
+  }
+  op.settled = true;
+  op.committed = is_commit;
+  life.state = mix(life.state ^ r.op, is_commit ? mix(r.value.counts, r.value.tag) : static_cast<std::uint64_t>(r.code));
+  if (life.has_state) {
+    if (op.has_state && op.state != life.state) return "G4: after op " + number(r.op) + " the state of " + who(r) + " is not the others'";
+    op.state = life.state;
+    op.has_state = true;
+  }
+  return "";
+}
+
+std::string Checker::committed(Op& op, const Record& r) {
+  const bool valued = r.contributors != 0;
+  if (valued) {
+    if (r.value != r.expected) return "G2: op " + number(r.op) + " at " + who(r) + " is not the sum of its contributors' inputs";
+    if (r.divisor != static_cast<std::uint32_t>(std::popcount(r.contributors)))
+      return "G2: op " + number(r.op) + " at " + who(r) + " was divided by " + number(r.divisor) + " for " +
+             number(static_cast<std::uint64_t>(std::popcount(r.contributors))) + " contributors";
+  }
+  if (op.settled) {
+    if (op.epoch != r.epoch) return "G1: op " + number(r.op) + " is committed in epochs " + number(op.epoch) + " and " + number(r.epoch);
+    if (valued && op.valued && op.contributors != r.contributors) return "G1: op " + number(r.op) + " has different contributors at " + who(r);
+    if (valued && op.valued && op.value != r.value) return "G1: op " + number(r.op) + " has different bits at " + who(r);
+  }
+  if (auto t = logs_[r.log].trims.upper_bound(r.epoch); t != logs_[r.log].trims.end() && r.log != 0 && t->second < r.op)
+    return "G1: op " + number(r.op) + " is committed in epoch " + number(r.epoch) + " by " + who(r) + ", but epoch " +
+           number(t->first) + " trimmed at " + number(t->second);
+  op.epoch = r.epoch;
+  if (valued) op.contributors = r.contributors, op.value = r.value, op.valued = true;
+  return "";
+}
+
+}  // namespace regroup::sim

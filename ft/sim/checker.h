@@ -1,0 +1,64 @@
+// Checker: judges a history against the guarantees of docs/PROTOCOL.md, record by record, in the order of time.
+//
+// G1: who commits an op commits the same bits, contributors and epoch as everybody else, and no decision takes a commit
+// back. G2: the result is the fold of the contributors' inputs. G4: every member settles every op once, in order, the
+// same way as the others; who joins begins with a step and with the others' state. G6: one decision an epoch, durable
+// before it is installed, of one log. G7: nothing is prepared in an epoch that was reported frozen, or outside of the
+// epoch at hand. G8: a failed op has touched nothing. Not judged here: G3 (follows from G2 where the contributors are the
+// view's members, which the producer of the history sees to), G5 (the simulator's liveness phase), G9 (benchmarks).
+// Pure; owns copies of what it needs. Values that a record does not know are left out.
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ft/sim/history.h"
+
+namespace regroup::sim {
+
+class Checker {
+ public:
+  // Empty, or which guarantee this record breaks: "G4: ...".
+  [[nodiscard]] std::string on(const Record& r);
+  // What has been settled in a history of `log`, for reports.
+  struct Totals {
+    std::uint64_t commits = 0, failures = 0, installs = 0;
+  };
+  [[nodiscard]] const Totals& totals() const { return totals_; }
+
+ private:
+  struct Op {  // as it was first seen
+    bool settled = false, committed = false, valued = false, mark = false;
+    Epoch epoch = 0;
+    Code code = Code::kOk;
+    std::uint64_t contributors = 0;
+    Value value;
+    std::uint64_t state = 0;  // after it
+    bool has_state = false;
+  };
+  struct Life {
+    LogId log = 0;
+    Epoch epoch = 0, wedged = 0;
+    OpId submitted = 0, settled = 0;
+    bool begun = false;       // settled says where it stands
+    std::uint64_t state = 0;  // digest of what it has settled
+    bool has_state = false;
+    bool over = false;
+  };
+  struct Log {
+    std::map<Epoch, std::uint64_t> durable;  // fingerprints
+    std::map<Epoch, OpId> trims;
+    std::vector<Op> ops;
+    OpId last_trim = 0;
+  };
+  std::string settle(Life& life, Log& log, const Record& r);
+  std::string committed(Op& op, const Record& r);
+  static Op& op_of(Log& log, OpId op);
+  std::unordered_map<std::uint32_t, Life> lives_;
+  std::map<LogId, Log> logs_;
+  Totals totals_;
+};
+
+}  // namespace regroup::sim

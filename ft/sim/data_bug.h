@@ -1,0 +1,25 @@
+// Seeded bugs of the data side, which ft/core does not hold: the simulator's own planes break a rule of PROTOCOL.md on
+// purpose, so that it can be shown that the checker sees it. For tests.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace regroup::sim {
+
+enum class DataBug : std::uint8_t { kNone, kNoEpoch, kOwnShard, kSlotReuse, kInputReleased, kDivisor, kOldResult };
+
+struct DataBugInfo {
+  DataBug bug;
+  std::string_view name, what;
+};
+inline constexpr DataBugInfo kDataBugs[] = {
+    {DataBug::kNoEpoch, "no-epoch", "frames of an ended epoch are taken"},
+    {DataBug::kOwnShard, "own-shard", "prepared when the own shard stands"},
+    {DataBug::kSlotReuse, "slot-reuse", "a scratch slot is used again at the own commit"},
+    {DataBug::kInputReleased, "input-released", "the input is overwritten when the own shard stands"},
+    {DataBug::kDivisor, "divisor", "an average is divided by the size of the first view"},
+    {DataBug::kOldResult, "stale-redo", "an op that is redone takes the shards of the ended epoch"},
+};
+
+}  // namespace regroup::sim
