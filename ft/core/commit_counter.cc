@@ -109,7 +109,7 @@ std::optional<OpId> CommitCounter::cut_reached() const {
 Report CommitCounter::freeze() {
   frozen_ = !mutant(Mutant::kWedgeNotSticky);
   // What is seen to differ, nobody can commit: reported as not prepared, whoever else is left to compare it with.
-  Report report{epoch(), differs_ ? *differs_ - 1 : prepared(), committed_, high_};
+  Report report{epoch(), differs_ && !mutant(Mutant::kTrimBlind) ? *differs_ - 1 : prepared(), committed_, high_};
   for (OpId k = committed_ + 1; k <= report.prepared; ++k) report.digests.push_back(digests_[k % digests_.size()]);
   while (!report.digests.empty() && report.digests.back() == 0) report.digests.pop_back();
   return report;

@@ -112,7 +112,8 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
   const OpId trim = trim_of({candidates_.begin(), candidates_.end()});
   // All have prepared the mark, unless an op up to it had failed and somebody was frozen before it knew: trim ends no
   // step then, so an ordinary change comes first.
-  const bool at_mark = trim >= cut_op_ || mutant(Mutant::kPlannedInsideStep) || mutant(Mutant::kCutEarly);
+  const bool at_mark = trim >= cut_op_ || mutant(Mutant::kPlannedInsideStep) || mutant(Mutant::kCutEarly) ||
+                       mutant(Mutant::kPlannedDespiteFailure);
   const bool planned = planned_ && complete && at_mark;
   if (planned_ && complete && !at_mark) cut_after_ = now + config_.lost_grace;
   if (planned) {

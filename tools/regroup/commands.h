@@ -12,5 +12,6 @@ void add_plan(CLI::App& app, int& status);
 void add_run(CLI::App& app, int& status);
 void add_status(CLI::App& app, int& status);
 void add_sim(CLI::App& app, int& status);
+void add_check(CLI::App& app, int& status);
 
 }  // namespace regroup::tools

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   regroup::tools::add_run(app, status);
   regroup::tools::add_status(app, status);
   regroup::tools::add_sim(app, status);
+  regroup::tools::add_check(app, status);
   CLI11_PARSE(app, argc, argv);
   return status;
 }
