@@ -27,7 +27,7 @@ enum class Code : std::uint8_t {
   kConfig = 8,        // configurations differ, an unknown option, a value out of range
   kRefused = 9,       // the peer refused us: wrong log id, secret, version, duplicate member
   kSystem = 10,       // the operating system said no (errno in the detail)
-  kNoMemory = 11,     // memory could not be had when a segment was made
+  kNoMemory = 11,     // memory could not be had when a segment was made; or an op needs more than staging_bytes
   kUnsupported = 12,  // not here
   kClosed = 13,       // the group has been left or closed
 };

@@ -1,7 +1,10 @@
 #include "runtime/exec/net_plane.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "base/bytes.h"
 #include "base/check.h"
@@ -12,6 +15,8 @@ namespace regroup {
 namespace {
 
 constexpr std::size_t kStreamBytes = 2u << 20;
+constexpr int kSpins = 20;                         // turns without progress before the thread sleeps
+constexpr Duration kSleep = Duration::from_ms(1);  // in the kernel; then stop and deadline are looked at
 
 kernels::Store store_for(std::size_t bytes) {
   return bytes >= kStreamBytes ? kernels::Store::kStream : kernels::Store::kCached;
@@ -30,23 +35,6 @@ void encode(const OpDesc& d, Writer& w) {
 
 }  // namespace
 
-NetStaging::Block NetStaging::take(std::size_t bytes) {
-  std::lock_guard lock(mutex_);
-  auto fits = std::find_if(free_.begin(), free_.end(), [&](const Block& b) { return b.bytes >= bytes; });
-  if (fits != free_.end()) {
-    Block block = std::move(*fits);
-    free_.erase(fits);
-    return block;
-  }
-  return {Memory(new std::byte[bytes]), bytes};
-}
-
-void NetStaging::give(Block block) {
-  if (!block.memory) return;
-  std::lock_guard lock(mutex_);
-  if (free_.size() < 64) free_.push_back(std::move(block));
-}
-
 Result<std::unique_ptr<NetPlane>> NetPlane::open(tcp::LinkSet& links, NetStaging& staging, const View& view,
                                                  std::size_t self, Config config) {
   std::vector<tcp::Peer> peers;
@@ -56,6 +44,8 @@ Result<std::unique_ptr<NetPlane>> NetPlane::open(tcp::LinkSet& links, NetStaging
     peers.push_back({m.id, m.inc, {address->data_host, address->data_port}});
   }
   std::unique_ptr<NetPlane> plane(new NetPlane(links, staging, self, peers.size(), config));
+  const auto here = [&](const tcp::Peer& p) { return p.at.host == peers[self].at.host; };
+  plane->crowded_ = std::count_if(peers.begin(), peers.end(), here) > std::max(1u, std::thread::hardware_concurrency());
   links.enter(view.epoch, peers, self, *plane);
   return plane;
 }
@@ -120,9 +110,9 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   chunk_ = chunk_of(plan_.placed_bytes[self_]);
   sums_.clear();
   const auto refuse = [&](const std::string& why) {
-    RunResult result(RunState::kBroken);
+    RunResult result(RunState::kNoMemory);
     result.other = self_;
-    result.detail = "op of " + std::to_string(plan_.output_bytes) + " bytes " + why;
+    result.detail = "an op of " + std::to_string(plan_.output_bytes) + " bytes " + why;
     active_ = 0;
     return result;
   };
@@ -130,7 +120,7 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   const bool in_output = plan_.takes[self_].bytes == mine;  // what I make is part of my own output
   const std::size_t scaled = op.desc.scaled() ? plan_.input_bytes : 0;
   if (!small_ && plan_.output_bytes + n * mine + scaled > config_.staging_bytes)
-    return refuse("needs more staging than staging_bytes");
+    return refuse("needs more than staging_bytes=" + std::to_string(config_.staging_bytes));
   Output output{op.id, plan_.output_bytes, {}};
   if (!reserve(output.block, output.bytes) || !reserve(spare_, in_output ? 0 : mine) || !reserve(scaled_, scaled))
     return refuse("found no memory");
@@ -267,22 +257,23 @@ std::optional<RunResult> NetPlane::broken() const {
 template <class Done>
 RunResult NetPlane::pump_until(ExecContext& context, Done done) {
   Instant asked = now();
-  for (int idle = 0;;) {
+  for (int idle = 0, turn = 0;; ++turn) {
     if (context.should_stop()) return RunState::kStopped;
     if (done()) return RunState::kPrepared;
     if (auto result = broken()) return *result;
-    const bool moved = links_.pump(idle > 20 ? Duration::from_ms(2) : Duration{});
+    if (crowded_ && idle > 0 && idle <= kSpins) ::sched_yield();  // who only spins there keeps peers from running
+    const bool moved = links_.pump(idle > kSpins ? kSleep : Duration{});
     if (first_out_ && !std::exchange(first_told_, true)) context.failpoints->hit(Point::kAfterFirstChunk);
     if (context.should_stop()) return RunState::kStopped;
     const bool made = active_ != 0 && produce(context);
     idle = moved || made ? 0 : idle + 1;
-    if (idle < 20) continue;
+    if (turn % 8 != 7 && idle <= kSpins) continue;  // the clock is not read in every turn
     const Instant at = now();
     if (at >= context.deadline) return done() ? RunState::kPrepared : RunState::kStopped;
-    if (at - asked > Duration::from_ms(1)) {
-      asked = at;
-      context.check_peers();
-    }
+    if (idle == 0) asked = at;
+    if (at - asked < Duration::from_ms(1)) continue;
+    asked = at;
+    context.check_peers();
   }
 }
 

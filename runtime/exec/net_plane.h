@@ -12,32 +12,16 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
 #include "ft/core/view.h"
 #include "runtime/algo/plan.h"
+#include "runtime/exec/net_staging.h"
 #include "runtime/exec/plane.h"
 #include "transport/tcp/link_set.h"
 
 namespace regroup {
-
-// Staging that outlives epochs, so that a view change pays for no page. Thread-safe.
-class NetStaging {
- public:
-  using Memory = std::shared_ptr<std::byte[]>;
-  struct Block {
-    Memory memory;
-    std::size_t bytes = 0;
-  };
-  Block take(std::size_t bytes);
-  void give(Block block);
-
- private:
-  std::mutex mutex_;
-  std::vector<Block> free_;
-};
 
 class NetPlane final : public Plane, private tcp::LinkUser {
  public:
@@ -123,6 +107,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   tcp::LinkSet& links_;
   NetStaging& staging_;
   std::size_t self_;
+  bool crowded_ = false;  // more members on this host than cores
   std::vector<PeerState> peers_;
   Config config_;
   std::vector<Output> outputs_;

@@ -60,6 +60,7 @@ enum class RunState : std::uint8_t {
   kPrepared,  // run: the whole result stands here. await_commit: the commit rule holds
   kStopped,   // stop or deadline; call again or fence
   kMismatch,  // the descriptor of member `other` differs from mine
+  kNoMemory,  // the op needs more memory than there is here, or than its bound: fail it everywhere
   kBroken,    // this epoch cannot go on (link reset, memory of a peer cannot be mapped): ask for a change, wait for the wedge
 };
 

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "runtime/algo/plan.h"
 #include "runtime/work/engine.h"
 
@@ -159,7 +160,7 @@ std::optional<RunResult> Engine::prepare_chain(OpState& front) {
     if (op.evicted || counter_.failure_of(op.exec.id, op.exec.desc.shape())) return std::nullopt;
     if (ready_to_start(op, false)) return std::nullopt;
     RunResult result = prepare(op);
-    if (result.state == RunState::kMismatch) {
+    if (result.state == RunState::kMismatch || result.state == RunState::kNoMemory) {
       (void)unsettled(op, result);  // asks for the decision that fails it
       return std::nullopt;
     }
@@ -175,6 +176,9 @@ std::optional<Engine::Step> Engine::unsettled(OpState& op, const RunResult& resu
     case RunState::kMismatch:
       return ask_decision(op, result.stale_epoch ? Code::kViewChanged : Code::kMismatch,
                           counter_.decision().view.members[result.other].id);
+    case RunState::kNoMemory:
+      log::warn("op_refused", result.detail);
+      return ask_decision(op, Code::kNoMemory, counter_.decision().view.members[counter_.self()].id);
     case RunState::kBroken: return broken(result);
     case RunState::kPrepared: break;
   }

@@ -225,3 +225,17 @@ TEST_CASE("a broadcast whose root is gone fails with kViewChanged at every survi
   });
   check_failed_alike({endings[0], endings[2]}, root_dies ? Code::kViewChanged : Code::kOk);
 }
+
+TEST_CASE("an op over a network that needs more than staging_bytes is failed by a decision at everyone, and they go on") {
+  const int members = GENERATE(2, 3);
+  CAPTURE(members);
+  World world("tcp", members, [](int, Options& options) { options.staging_bytes = 1u << 20; });
+  REQUIRE(world.start() == "");
+  const std::size_t count = (2u << 20) / sizeof(std::uint64_t);
+  const auto endings = World::each(world.ranks(), [&](int rank) {
+    return run_then_next(world.at(rank), rank, count, count, [&](std::uint64_t* in, std::uint64_t* out) {
+      return world.at(rank).all_reduce_async(in, out, count, DataType::kU64, ReduceOp::kSum);
+    });
+  });
+  check_failed_alike(endings, Code::kNoMemory);
+}

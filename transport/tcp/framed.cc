@@ -67,7 +67,8 @@ Io Framed::receive(std::size_t& budget, std::span<std::byte> scratch) {
     if (discard_) direct = std::min(direct, scratch.size());
     iov[count++] = {discard_ ? scratch.data() : into_ + got_, direct};
   }
-  if (direct == left) iov[count++] = {in_.data() + in_end_, in_.size() - in_end_};
+  const std::size_t end = in_end_;
+  if (direct == left) iov[count++] = {in_.data() + end, in_.size() - end};
   msghdr message{};
   message.msg_iov = iov;
   message.msg_iovlen = count;
@@ -81,12 +82,14 @@ Io Framed::receive(std::size_t& budget, std::span<std::byte> scratch) {
   const std::size_t taken = std::min(bytes, direct);
   got_ += taken;
   in_end_ += bytes - taken;
+  drained_ = bytes < direct + (direct == left ? in_.size() - end : 0);
   budget -= std::min(budget, bytes);
   return Io::kMoved;
 }
 
 Io Framed::read(FrameUser& user, std::size_t budget, std::span<std::byte> scratch) {
   bool moved = false;
+  drained_ = false;
   for (;;) {
     if (rx_ == Rx::kHeld || (rx_ == Rx::kHeader && buffered() >= wire::kHeaderBytes)) {
       const Io io = place(user);
@@ -103,7 +106,7 @@ Io Framed::read(FrameUser& user, std::size_t budget, std::span<std::byte> scratc
         continue;
       }
     }
-    if (budget == 0) return Io::kMoved;
+    if (budget == 0 || drained_) return Io::kMoved;
     const Io io = receive(budget, scratch);
     if (io == Io::kIdle) return moved ? Io::kMoved : io;
     if (io == Io::kClosed) return io;

@@ -93,6 +93,7 @@ class Framed {
   wire::Frame frame_;
   std::byte* into_ = nullptr;
   bool discard_ = false;
+  bool drained_ = false;  // the last call took all that the socket had
   std::size_t got_ = 0;
   // send: out_[head_..] first, then the referenced payload
   std::vector<std::byte> out_;

@@ -10,7 +10,6 @@
 
 #include <poll.h>
 
-#include <atomic>
 #include <map>
 #include <memory>
 #include <span>
@@ -83,7 +82,7 @@ class LinkSet {
 
   // Enters `epoch` with these peers; peers[self] is us. Links to members of the last epoch that are gone are closed.
   void enter(Epoch epoch, std::span<const Peer> peers, std::size_t self, LinkUser& user);
-  // A new incarnation of this member begins: all links are closed.
+  // A new incarnation of this member begins: every link is closed, no epoch is entered.
   void set_identity(const Incarnation& inc);
   // Ends the epoch for `user` (nothing if another is entered): its memory is not looked at any more.
   void leave(const LinkUser& user);
@@ -102,18 +101,23 @@ class LinkSet {
 
  private:
   struct Link;
+  class Adapter;
   explicit LinkSet(LinkOptions options);
   void accept_all();
   void connect(Link& link);
   void connect_failed(Link& link, const std::string& why);
   bool advance(Link& link);                // connecting and handshake; true: something moved
-  bool serve(Link& link);
   void established(Link& link);
   bool serve_handshake(Link& link);
   void adopt(std::unique_ptr<Link> link);  // an accepted connection whose peer is known
+  bool write(Link& link);
+  bool read(Link& link);
   void closed(Link& link);                 // the connection of an established link ended
+  void drop_unused();
   void count_fault(const Framed& conn);
-  bool wait(Duration bound);
+  bool wait(Duration wait);
+  [[nodiscard]] bool quiet() const;
+  void check_reach(Link& link, Instant at);
 
   LinkOptions options_;
   std::uint64_t group_ = 0;
@@ -127,9 +131,11 @@ class LinkSet {
   LinkUser* user_ = nullptr;
   std::size_t broken_ = 0;
   bool pause_ = false;  // the user asked pump() to return
+  unsigned glances_ = 0;
   LinkCounters counters_;
   std::vector<std::byte> scratch_;
   std::vector<pollfd> polls_;
+  std::vector<Link*> polled_;
 };
 
 }  // namespace regroup::tcp
