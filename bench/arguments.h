@@ -2,13 +2,23 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/dtype.h"
 #include "base/result.h"
+#include "bench/collective.h"
 
 namespace regroup::bench {
+
+// --kill R@ITER, --stop R@ITER[+SECONDS]: what a rank does to itself inside its ITER-th timed call of the run.
+struct Fault {
+  int rank = 0;
+  std::uint64_t at = 0;  // calls are counted from 0, over all rows
+  bool stops = false;    // SIGSTOP, and SIGCONT `seconds` later; else SIGKILL
+  double seconds = 3;
+};
 
 struct Arguments {
   std::size_t min_bytes = 32u << 20;
@@ -20,28 +30,45 @@ struct Arguments {
   int checks = 1;  // checked iterations a side, with other inputs each; 0: none
   std::vector<DataType> types = {DataType::kF32};
   std::vector<ReduceOp> ops = {ReduceOp::kSum};
-  int average = 1;   // over ranks: 0 rank 0's time, 1 mean, 2 min, 3 max
-  int blocking = 1;  // 1: every call waits for its outcome; 0: calls in flight up to the window
-  std::string json;  // file; an existing one gets a suffix
+  int average = 1;    // over ranks: 0 rank 0's time, 1 mean, 2 min, 3 max
+  int blocking = 1;   // 1 to 3: every call waits for its outcome; 0: calls in flight up to the window
+  int root = 0;       // of rooted collectives; -1: every rank in turn
+  int aggregate = 1;  // calls launched as one
+  int cycles = 1;     // of the whole list of rows
+  int unalign = 0;    // elements by which the buffers are shifted
+  std::string json;   // file; an existing one gets a suffix
 
   int ranks = 0;          // above 0: start that many processes
   std::string transport;  // empty: REGROUP_TRANSPORT, else auto
   bool registered = false;
   bool no_commit = false;
-  bool bind = false;  // each rank's calling thread to a core of its own
+  std::size_t cut_bytes = 0;  // above 0: a call is cut into pieces of so many bytes, each an op of its own
+  bool grouped = false;       // the pieces of a call are launched as one
+  bool bind = false;          // each rank's calling thread to a core of its own
   bool in_place_only = false;
   int repetitions = 1;     // of the timed section; the table shows the median
   double seconds = 0;      // above 0: iterations are chosen so that one side takes about this long
   double timeout_s = 120;  // of any wait; beyond it the run fails
   bool probe = true;
 
+  std::vector<Fault> faults;  // in the order of `at`; not empty or join_at >= 0: a failure run
+  std::int64_t join_at = -1;  // this call is repeated until all ranks are there again
+  [[nodiscard]] bool is_failure_run() const { return !faults.empty() || join_at >= 0; }
+
   std::string help;  // not empty: print it and stop
 };
 
-// kInvalid: unknown flag, a value that does not parse or is out of range.
-Result<Arguments> parse_arguments(const std::string& program, int argc, const char* const* argv);
+// kInvalid: unknown flag, a value that does not parse or is out of range, or one that this program has no meaning for.
+Result<Arguments> parse_arguments(const Collective& collective, int argc, const char* const* argv);
 
 // The sizes from min to max, each rounded down to whole elements of `type` (at least one).
 std::vector<std::size_t> sizes_of(const Arguments& arguments, DataType type);
+
+// The longest input and output buffer of any row; the output also serves in-place calls.
+struct BufferBytes {
+  std::size_t in = 0;
+  std::size_t out = 0;
+};
+BufferBytes buffer_bytes(const Collective& collective, const Arguments& arguments, std::size_t ranks);
 
 }  // namespace regroup::bench

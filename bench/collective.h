@@ -1,42 +1,64 @@
-// What a *_perf program says about its collective; the driver does the rest. One small file per collective defines one.
+// What a *_perf program says about its collective; the driver does the rest. One small file per collective, in
+// bench/collectives. Values and pure functions; `start` and `run` are of the thread that submits.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <span>
+#include <string_view>
+#include <vector>
 
-#include "bench/data.h"
 #include "regroup/regroup.h"
 
 namespace regroup::bench {
 
+// One call. Positions are indices into the members of `view`; they equal ranks while all are there.
 struct Call {
   Group* group = nullptr;
+  const ViewInfo* view = nullptr;
   const void* in = nullptr;
   void* out = nullptr;
   std::size_t count = 0;  // elements, as nccl-tests counts them for this collective
   DataType type = DataType::kF32;
   ReduceOp op = ReduceOp::kSum;
+  MemberId root;  // rooted collectives
 };
 
-// Positions are indices into the view; they equal ranks while all are there.
+// One member's buffers for `count`, in elements.
+struct Shape {
+  std::size_t in = 0;
+  std::size_t out = 0;
+  // In place there is one buffer as long as the longer of the two: where input and output begin in it.
+  std::size_t in_at = 0;
+  std::size_t out_at = 0;
+};
+
+// A part of one member's right output: elements `in_at` and on of the input of the member at position `from`, or of
+// the fold over everybody's inputs.
+struct Part {
+  static constexpr std::size_t kFold = ~std::size_t{0};
+  std::size_t out_at = 0;
+  std::size_t count = 0;
+  std::size_t in_at = 0;
+  std::size_t from = kFold;
+};
+
 struct Collective {
   const char* program;  // "all_reduce_perf"
   bool reduces;         // has a reduction: -o counts
-  // Elements at one rank for `bytes` of the collective, and of its input and output for that count.
-  std::size_t (*count)(std::size_t bytes, std::size_t type_size, std::size_t ranks);
-  std::size_t (*in_elements)(std::size_t count, std::size_t ranks);
-  std::size_t (*out_elements)(std::size_t count, std::size_t ranks);
-  // Where the input lies in the output buffer when in place, in elements.
-  std::size_t (*in_place_offset)(std::size_t count, std::size_t ranks, std::size_t rank);
+  bool rooted;          // has a root: -r counts
+  bool cuttable;        // element by element: a range of it is the same collective, so --cut has a meaning
+  // The count for `elements` of the table's size, as nccl-tests rounds it.
+  std::size_t (*count)(std::size_t elements, std::size_t type_size, std::size_t ranks);
+  Shape (*shape)(std::size_t count, std::size_t ranks, std::size_t self);
   double (*bus_factor)(std::size_t ranks);
-
+  // The right output at position `self`; empty where the member takes nothing.
+  std::vector<Part> (*parts)(std::size_t count, std::size_t ranks, std::size_t self, std::size_t root);
   Result<Outcome> (*run)(const Call& call);
   Work (*start)(const Call& call);
-
-  void (*fill)(const Pattern& pattern, std::uint32_t rank, std::size_t ranks, void* in, std::size_t count);
-  std::uint64_t (*wrong)(const Pattern& pattern, std::span<const std::uint32_t> contributors, std::uint32_t rank,
-                         const void* out, std::size_t count);
 };
+
+// All of them, in the order of nccl-tests' programs; by "all_reduce_perf" or "all_reduce", nullptr: there is none.
+std::span<const Collective* const> all_collectives();
+const Collective* find_collective(std::string_view name);
 
 }  // namespace regroup::bench

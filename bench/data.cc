@@ -7,6 +7,8 @@
 namespace regroup::bench {
 namespace {
 
+constexpr unsigned char kPoison = 0xa5;
+
 // What integer values become in memory. Only integers that the type holds exactly are asked for.
 struct Half {
   std::uint16_t bits;
@@ -106,12 +108,13 @@ void fill_as(const Pattern& pattern, std::uint32_t rank, void* out, std::size_t 
 }
 
 template <typename T>
-std::uint64_t wrong_as(const Pattern& pattern, std::span<const std::uint32_t> who, const void* got, std::size_t count) {
+std::uint64_t wrong_as(const Pattern& pattern, std::span<const std::uint32_t> who, const void* got, std::size_t count,
+                       std::size_t first) {
   const Values values(pattern);
   const T* have = static_cast<const T*>(got);
   std::uint64_t wrong = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::uint64_t element = values.element(i);
+    const std::uint64_t element = values.element(first + i);
     std::int64_t result = values.of(element, who[0]);
     for (std::size_t k = 1; k < who.size(); ++k) result = fold(pattern.op, result, values.of(element, who[k]));
     if (pattern.op == ReduceOp::kAvg) result /= static_cast<std::int64_t>(who.size());
@@ -146,11 +149,18 @@ void fill(const Pattern& pattern, std::uint32_t rank, void* out, std::size_t cou
 }
 
 std::uint64_t count_wrong(const Pattern& pattern, std::span<const std::uint32_t> contributors, const void* got,
-                          std::size_t count) {
+                          std::size_t count, std::size_t first) {
   if (contributors.empty()) return count;
-  return with_type(pattern.type, [&]<typename T>() { return wrong_as<T>(pattern, contributors, got, count); });
+  return with_type(pattern.type, [&]<typename T>() { return wrong_as<T>(pattern, contributors, got, count, first); });
 }
 
-void poison(void* memory, std::size_t bytes) { std::memset(memory, 0xa5, bytes); }
+void poison(void* memory, std::size_t bytes) {
+  if (bytes > 0) std::memset(memory, kPoison, bytes);
+}
+
+std::uint64_t count_touched(const void* memory, std::size_t bytes) {
+  const auto* at = static_cast<const unsigned char*>(memory);
+  return bytes - static_cast<std::uint64_t>(std::count(at, at + bytes, kPoison));
+}
 
 }  // namespace regroup::bench

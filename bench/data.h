@@ -21,11 +21,15 @@ struct Pattern {
 // Writes the input of `rank`.
 void fill(const Pattern& pattern, std::uint32_t rank, void* out, std::size_t count);
 
-// Elements of `got` that are not, bit for bit, the fold over the contributors' inputs.
+// Elements of `got` that are not, bit for bit, the fold over elements `first` and on of the contributors' inputs (one
+// contributor: its input itself).
 std::uint64_t count_wrong(const Pattern& pattern, std::span<const std::uint32_t> contributors, const void* got,
-                          std::size_t count);
+                          std::size_t count, std::size_t first = 0);
 
 // Overwrites memory with bytes that no input or result has.
 void poison(void* memory, std::size_t bytes);
+
+// Bytes that are no longer poison.
+std::uint64_t count_touched(const void* memory, std::size_t bytes);
 
 }  // namespace regroup::bench

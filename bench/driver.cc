@@ -12,7 +12,7 @@
 namespace regroup::bench {
 
 int run_benchmark(const Collective& collective, int argc, char** argv) {
-  auto arguments = parse_arguments(collective.program, argc, argv);
+  auto arguments = parse_arguments(collective, argc, argv);
   if (!arguments.ok()) {
     std::fprintf(stderr, "%s: error: %s (--help lists the flags)\n", collective.program,
                  arguments.error().detail.c_str());
@@ -21,6 +21,10 @@ int run_benchmark(const Collective& collective, int argc, char** argv) {
   if (!arguments->help.empty()) {
     std::fputs(arguments->help.c_str(), stdout);
     return 0;
+  }
+  if (arguments->is_failure_run()) {
+    std::fprintf(stderr, "%s: error: --kill, --stop and --join are not there yet\n", collective.program);
+    return 2;
   }
   std::vector<std::string> command(argv, argv + argc);
   if (arguments->ranks > 0 && !is_started_rank()) return run_ranks(collective.program, arguments->ranks, command);

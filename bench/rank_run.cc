@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "bench/check.h"
 #include "bench/clock.h"
 #include "bench/text.h"
 
@@ -21,6 +22,15 @@ Error error_of(const std::string& what, const Error& error) {
   return {error.code, what + ": " + code_name(error.code) + ": " + error.detail};
 }
 
+CallMode mode_of(const Arguments& a) {
+  CallMode mode;
+  mode.blocking = a.blocking != 0;
+  mode.aggregate = a.aggregate;
+  mode.cut_bytes = a.cut_bytes;
+  mode.group_pieces = a.grouped;
+  return mode;
+}
+
 bool okay_bandwidth(double average) {
   const char* wanted = std::getenv("NCCL_TESTS_MIN_BW");
   return wanted == nullptr || average >= kMinBandwidthShare * std::atof(wanted);
@@ -29,7 +39,7 @@ bool okay_bandwidth(double average) {
 }  // namespace
 
 RankRun::RankRun(const Collective& collective, Arguments arguments, std::vector<std::string> command)
-    : collective_(collective), arguments_(std::move(arguments)) {
+    : collective_(collective), arguments_(std::move(arguments)), calls_(collective, mode_of(arguments_)) {
   info_.program = collective.program;
   info_.command = std::move(command);
   info_.start_time = time_text();
@@ -54,69 +64,89 @@ Status RankRun::join() {
   options->no_commit = arguments_.no_commit;
   options->auto_rejoin = false;
   options->wait_timeout_s = arguments_.timeout_s;
-  window_ = options->window;
+  options->join_timeout_s = std::min(options->join_timeout_s, arguments_.timeout_s);
   if (rank_ == 0 && arguments_.probe) probe_ = std::make_unique<Probe>();  // forks: before the group's threads
   auto group = Group::join(std::move(*options));
   if (!group.ok()) return error_of("join", group.error());
   group_ = std::move(*group);
   if (arguments_.bind) bind_to_core(static_cast<int>(rank_));
-  const ViewInfo view = group_->view();
-  ranks_ = view.size();
+  view_ = group_->view();
+  ranks_ = view_.size();
+  self_ = view_.self;
   info_.ranks = ranks_;
-  info_.transport = view.transport;
+  info_.transport = view_.transport;
   return {};
 }
 
+std::vector<int> RankRun::roots() const {
+  if (!collective_.rooted) return {-1};
+  if (arguments_.root >= 0) return {arguments_.root};
+  std::vector<int> out;
+  for (std::size_t r = 0; r < ranks_; ++r) out.push_back(static_cast<int>(r));
+  return out;
+}
+
 Status RankRun::run_all() {
-  std::size_t in_bytes = 0, out_bytes = 0;
-  for (DataType type : arguments_.types) {
-    const std::size_t unit = size_of(type);
-    const std::size_t count = collective_.count(sizes_of(arguments_, type).back(), unit, ranks_);
-    in_bytes = std::max(in_bytes, collective_.in_elements(count, ranks_) * unit);
-    out_bytes = std::max(out_bytes, collective_.out_elements(count, ranks_) * unit);
+  if (collective_.rooted && arguments_.root >= static_cast<int>(ranks_)) {
+    return {Code::kInvalid,
+            "-r " + std::to_string(arguments_.root) + ": there are " + std::to_string(ranks_) + " ranks"};
   }
+  const BufferBytes bytes = buffer_bytes(collective_, arguments_, ranks_);
   buffers_ = std::make_unique<Buffers>();
-  if (Status s = buffers_->allocate(*group_, in_bytes, out_bytes, arguments_.registered); !s.ok()) {
-    return error_of("buffers of " + format_bytes(in_bytes), s.error());
+  if (Status s = buffers_->allocate(*group_, bytes.in, bytes.out, arguments_.registered); !s.ok()) {
+    return error_of("buffers of " + format_bytes(bytes.out), s.error());
   }
   info_.huge_pages = on_huge_pages(buffers_->in());
   print_start();
-  for (DataType type : arguments_.types) {
-    for (ReduceOp op : collective_.reduces ? arguments_.ops : std::vector<ReduceOp>{ReduceOp::kSum}) {
-      for (std::size_t bytes : sizes_of(arguments_, type)) {
-        auto row = run_point(bytes, type, op);
-        if (!row.ok()) {
-          return error_of(format_bytes(bytes) + " of " + name_of(type) + " " + name_of(op), row.error());
+  for (int cycle = 0; cycle < arguments_.cycles; ++cycle) {
+    for (DataType type : arguments_.types) {
+      for (ReduceOp op : collective_.reduces ? arguments_.ops : std::vector<ReduceOp>{ReduceOp::kSum}) {
+        for (int root : roots()) {
+          for (std::size_t size : sizes_of(arguments_, type)) {
+            if (Status s = run_row(size, type, op, root); !s.ok()) return s;
+          }
         }
-        if (rank_ == 0) {
-          std::fputs(table_row(*row).c_str(), stdout);
-          std::fflush(stdout);
-        }
-        rows_.push_back(std::move(*row));
       }
     }
   }
   return {};
 }
 
-Result<Row> RankRun::run_point(std::size_t bytes, DataType type, ReduceOp op) {
+Status RankRun::run_row(std::size_t bytes, DataType type, ReduceOp op, int root) {
+  auto row = run_point(bytes, type, op, root);
+  if (!row.ok()) return error_of(format_bytes(bytes) + " of " + name_of(type) + " " + name_of(op), row.error());
+  if (rank_ == 0) {
+    std::fputs(table_row(*row).c_str(), stdout);
+    std::fflush(stdout);
+  }
+  rows_.push_back(std::move(*row));
+  return {};
+}
+
+Result<Row> RankRun::run_point(std::size_t bytes, DataType type, ReduceOp op, int root) {
   Row row;
   row.type = name_of(type);
   row.redop = collective_.reduces ? name_of(op) : "none";
+  row.root = root;
   const std::size_t unit = size_of(type);
-  row.count = collective_.count(bytes, unit, ranks_);
-  row.bytes = std::max(collective_.in_elements(row.count, ranks_), collective_.out_elements(row.count, ranks_)) * unit;
+  row.count = collective_.count(bytes / unit, unit, ranks_);
+  const Shape shape = collective_.shape(row.count, ranks_, self_);
+  row.bytes = std::max(shape.in, shape.out) * unit;
   auto before = probe();
   if (!before.ok()) return before.error();
+  const std::size_t shift = static_cast<std::size_t>(arguments_.unalign) * unit;
   for (bool in_place : {false, true}) {
     if (!in_place && arguments_.in_place_only) continue;
-    const std::size_t offset = in_place ? collective_.in_place_offset(row.count, ranks_, rank_) * unit : 0;
-    Call call{group_.get(),
-              in_place ? static_cast<char*>(buffers_->out()) + offset : buffers_->in(),
-              buffers_->out(),
-              row.count,
-              type,
-              op};
+    char* out = static_cast<char*>(buffers_->out()) + shift;
+    Call call;
+    call.group = group_.get();
+    call.view = &view_;
+    call.in = in_place ? out + shape.in_at * unit : static_cast<char*>(buffers_->in()) + shift;
+    call.out = in_place ? out + shape.out_at * unit : out;
+    call.count = row.count;
+    call.type = type;
+    call.op = op;
+    call.root = {static_cast<std::uint32_t>(std::max(root, 0)), 0};
     auto side = run_side(call, row.bytes, in_place, row.plan);
     if (!side.ok()) return side.error();
     wrong_ += side->wrong;
@@ -129,10 +159,17 @@ Result<Row> RankRun::run_point(std::size_t bytes, DataType type, ReduceOp op) {
   return row;
 }
 
-Result<Side> RankRun::run_side(Call call, std::size_t bytes, bool in_place, std::string& plan) {
-  const Pattern pattern{call.type, call.op, ++seed_, static_cast<std::uint32_t>(ranks_)};
-  collective_.fill(pattern, rank_, ranks_, const_cast<void*>(call.in), call.count);
-  if (Status s = run_calls(call, arguments_.warmup, &plan); !s.ok()) return s.error();
+Pattern RankRun::next_pattern(const Call& call) {
+  return {call.type, call.op, ++seed_, static_cast<std::uint32_t>(ranks_)};
+}
+
+void RankRun::fill(const Pattern& pattern, const Call& call) const {
+  bench::fill(pattern, rank_, const_cast<void*>(call.in), collective_.shape(call.count, ranks_, self_).in);
+}
+
+Result<Side> RankRun::run_side(const Call& call, std::size_t bytes, bool in_place, std::string& plan) {
+  fill(next_pattern(call), call);
+  if (Status s = calls_.run(call, arguments_.warmup, &plan); !s.ok()) return s.error();
   int n = arguments_.iterations;
   if (arguments_.seconds > 0) {
     auto chosen = choose_iterations(call);
@@ -144,8 +181,8 @@ Result<Side> RankRun::run_side(Call call, std::size_t bytes, bool in_place, std:
   for (int rep = 0; rep < arguments_.repetitions; ++rep) {
     if (auto b = group_->barrier(); !b.ok()) return error_of("barrier", b.error());
     const std::int64_t begin = now_ns();
-    if (Status s = run_calls(call, n, &plan); !s.ok()) return s.error();
-    const double mine = static_cast<double>(now_ns() - begin) / 1e3 / n;
+    if (Status s = calls_.run(call, n, &plan); !s.ok()) return s.error();
+    const double mine = static_cast<double>(now_ns() - begin) / 1e3 / n / arguments_.aggregate;
     auto time = agree(arguments_.average == 0 && rank_ != 0 ? 0 : mine, kOverRanks[arguments_.average]);
     if (!time.ok()) return time.error();
     times_us.push_back(*time);
@@ -161,40 +198,12 @@ Result<Side> RankRun::run_side(Call call, std::size_t bytes, bool in_place, std:
   return side;
 }
 
-Status RankRun::run_calls(const Call& call, int n, std::string* plan) {
-  const auto keep = [&](const Result<Outcome>& outcome) -> Status {
-    if (!outcome.ok()) return error_of("op", outcome.error());
-    if (outcome->contributors() != ranks_) {
-      return {Code::kViewChanged, "a member was lost: " + std::to_string(outcome->contributors()) + " are left"};
-    }
-    if (plan != nullptr) *plan = outcome->plan;
-    return {};
-  };
-  if (arguments_.blocking != 0) {
-    Result<Outcome> last = Outcome{};
-    for (int i = 0; i < n; ++i) {
-      last = collective_.run(call);
-      if (!last.ok()) break;
-    }
-    return n == 0 ? Status{} : keep(last);
-  }
-  std::vector<Work> flying(window_);
-  for (int i = 0; i < n + static_cast<int>(window_); ++i) {
-    Work& slot = flying[static_cast<std::size_t>(i) % window_];
-    if (i >= static_cast<int>(window_) && i - static_cast<int>(window_) < n) {
-      if (Status s = keep(slot.wait()); !s.ok()) return s;
-    }
-    if (i < n) slot = collective_.start(call);
-  }
-  return {};
-}
-
 Result<int> RankRun::choose_iterations(const Call& call) {
   int n = 3;
   for (int round = 0; round < 2; ++round) {  // the second with enough calls to mean something
     if (auto b = group_->barrier(); !b.ok()) return error_of("barrier", b.error());
     const double begin = now_s();
-    if (Status s = run_calls(call, n, nullptr); !s.ok()) return s.error();
+    if (Status s = calls_.run(call, n, nullptr); !s.ok()) return s.error();
     auto each = agree((now_s() - begin) / n, ReduceOp::kMax);
     if (!each.ok()) return each.error();
     const double fit = arguments_.seconds / arguments_.repetitions / std::max(*each, 1e-8);
@@ -205,16 +214,20 @@ Result<int> RankRun::choose_iterations(const Call& call) {
 
 Result<std::uint64_t> RankRun::check_side(const Call& call, bool in_place) {
   std::uint64_t wrong = 0;
-  const std::size_t out_bytes = collective_.out_elements(call.count, ranks_) * size_of(call.type);
+  const Shape shape = collective_.shape(call.count, ranks_, self_);
+  const std::size_t out_bytes = shape.out * size_of(call.type);
   for (int i = 0; i < arguments_.checks; ++i) {
-    const Pattern pattern{call.type, call.op, ++seed_, static_cast<std::uint32_t>(ranks_)};
+    const Pattern pattern = next_pattern(call);
     poison(call.out, out_bytes);  // in place the input is then laid over it
-    collective_.fill(pattern, rank_, ranks_, const_cast<void*>(call.in), call.count);
-    auto outcome = collective_.run(call);
+    fill(pattern, call);
+    auto outcome = calls_.once(call);
     if (!outcome.ok()) return error_of(in_place ? "checked op in place" : "checked op", outcome.error());
-    std::vector<std::uint32_t> contributors;
-    for (const MemberId& id : outcome->view->members) contributors.push_back(id.replica);
-    wrong += collective_.wrong(pattern, contributors, rank_, call.out, call.count);
+    const std::vector<std::uint32_t> members = ranks_of(*outcome->view);
+    const Viewer viewer{members, self_, position_of(*outcome->view, call.root)};
+    wrong += wrong_elements(collective_, pattern, viewer, call.out, call.count);
+    if (!in_place && collective_.parts(call.count, ranks_, self_, viewer.root).empty()) {
+      wrong += count_touched(call.out, out_bytes);  // this member takes nothing
+    }
   }
   auto all = agree(static_cast<double>(wrong), ReduceOp::kSum);
   if (!all.ok()) return all.error();
@@ -242,14 +255,15 @@ void RankRun::print_start() const {
               collective_.program);
   const bool factor = a.step_factor > 1;
   std::printf(
-      "# nThread 1 nGpus 0 minBytes %zu maxBytes %zu step: %g(%s) warmup iters: %d iters: %d agg iters: 1 "
+      "# nThread 1 nGpus 0 minBytes %zu maxBytes %zu step: %g(%s) warmup iters: %d iters: %d agg iters: %d "
       "validation: %d graph: 0\n#\n",
       a.min_bytes, a.max_bytes, factor ? a.step_factor : static_cast<double>(a.step_bytes), factor ? "factor" : "bytes",
-      a.warmup, a.iterations, a.checks);
-  std::printf("# ranks %zu transport %s buffers %s%s commit rule %s calls %s repetitions %d\n", ranks_,
+      a.warmup, a.iterations, a.aggregate, a.checks);
+  std::printf("# ranks %zu transport %s buffers %s%s commit rule %s calls %s repetitions %d%s\n", ranks_,
               info_.transport.c_str(), a.registered ? "registered" : "private",
               info_.huge_pages ? " (2 MiB pages)" : "", a.no_commit ? "OFF (no agreement: a comparison only)" : "on",
-              a.blocking != 0 ? "blocking" : "in flight", a.repetitions);
+              a.blocking != 0 ? "blocking" : "in flight", a.repetitions,
+              a.cut_bytes > 0 ? (" cut " + format_bytes(a.cut_bytes) + (a.grouped ? " grouped" : "")).c_str() : "");
   std::fputs(table_header().c_str(), stdout);
   std::fflush(stdout);
 }

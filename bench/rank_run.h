@@ -9,7 +9,9 @@
 
 #include "bench/arguments.h"
 #include "bench/buffers.h"
+#include "bench/calls.h"
 #include "bench/collective.h"
+#include "bench/data.h"
 #include "bench/probe.h"
 #include "bench/report.h"
 #include "bench/table.h"
@@ -24,11 +26,14 @@ class RankRun {
  private:
   Status join();
   Status run_all();
-  Result<Row> run_point(std::size_t bytes, DataType type, ReduceOp op);
-  Result<Side> run_side(Call call, std::size_t bytes, bool in_place, std::string& plan);
-  Status run_calls(const Call& call, int n, std::string* plan);
+  Status run_row(std::size_t bytes, DataType type, ReduceOp op, int root);
+  [[nodiscard]] std::vector<int> roots() const;
+  Result<Row> run_point(std::size_t bytes, DataType type, ReduceOp op, int root);
+  Result<Side> run_side(const Call& call, std::size_t bytes, bool in_place, std::string& plan);
   Result<int> choose_iterations(const Call& call);
   Result<std::uint64_t> check_side(const Call& call, bool in_place);
+  [[nodiscard]] Pattern next_pattern(const Call& call);
+  void fill(const Pattern& pattern, const Call& call) const;
   // The same at all ranks afterwards: over ranks as `op` says.
   Result<double> agree(double value, ReduceOp op);
   Result<double> probe();
@@ -37,13 +42,15 @@ class RankRun {
 
   const Collective& collective_;
   const Arguments arguments_;
+  Calls calls_;
   RunInfo info_;
   std::unique_ptr<Probe> probe_;
   std::unique_ptr<Group> group_;
   std::unique_ptr<Buffers> buffers_;  // after the group: freed before it
   std::uint32_t rank_ = 0;
   std::size_t ranks_ = 0;
-  std::uint32_t window_ = 1;
+  std::size_t self_ = 0;  // position in the view
+  ViewInfo view_;
   std::uint64_t seed_ = 0;
   std::uint64_t wrong_ = 0;
   std::vector<Row> rows_;

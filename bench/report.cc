@@ -49,6 +49,7 @@ std::string report_json(const RunInfo& info, const Arguments& a, const std::vect
   }
   config["warmup_iters"] = a.warmup;
   config["iterations"] = a.iterations;
+  config["agg_iterations"] = a.aggregate;
   config["validation"] = a.checks;
   config["blocking_collectives"] = text_of(a.blocking != 0);
   config["commit_rule"] = text_of(!a.no_commit);
@@ -68,6 +69,8 @@ std::string report_json(const RunInfo& info, const Arguments& a, const std::vect
     item["ranks"] = info.ranks;
     item["transport"] = info.transport;
     item["registered"] = text_of(a.registered);
+    if (a.cut_bytes > 0) item["cut"] = a.cut_bytes;
+    if (a.cut_bytes > 0) item["grouped"] = text_of(a.grouped);
     item["plan"] = row.plan;
     item["probe_us"] = {row.probe_before_us, row.probe_after_us};
     item["probe"] = probe_state(row.probe_before_us, row.probe_after_us);

@@ -8,9 +8,9 @@ using namespace regroup::bench;
 
 namespace {
 
-Result<Arguments> parse(std::vector<const char*> words) {
-  words.insert(words.begin(), "all_reduce_perf");
-  return parse_arguments("all_reduce_perf", static_cast<int>(words.size()), words.data());
+Result<Arguments> parse(std::vector<const char*> words, const char* program = "all_reduce_perf") {
+  words.insert(words.begin(), program);
+  return parse_arguments(*find_collective(program), static_cast<int>(words.size()), words.data());
 }
 
 }  // namespace
@@ -46,6 +46,82 @@ TEST_CASE("our own flags are read") {
   CHECK(a->seconds == 0.3);
 }
 
+TEST_CASE("all flags that scripts give to nccl-tests are taken") {
+  auto a = parse({"-t", "1", "-g", "1", "-p", "1", "-y", "0", "-G", "0",  "-C", "0", "-S", "0",
+                  "-R", "1", "-m", "4", "-N", "2", "-u", "3", "-r", "-1", "-z", "3", "-T", "9"});
+  REQUIRE(a.ok());
+  CHECK(a->registered);
+  CHECK(a->aggregate == 4);
+  CHECK(a->cycles == 2);
+  CHECK(a->unalign == 3);
+  CHECK(a->root == -1);
+  CHECK(a->blocking == 3);
+  CHECK(a->timeout_s == 9);
+}
+
+TEST_CASE("cutting is read, and refused where a range is not the same collective") {
+  auto a = parse({"--cut", "1M", "--grouped"});
+  REQUIRE(a.ok());
+  CHECK(a->cut_bytes == 1u << 20);
+  CHECK(a->grouped);
+  for (const char* program : {"broadcast_perf", "reduce_perf", "sendrecv_perf"})
+    CHECK(parse({"--cut", "4"}, program).ok());
+  for (const char* program :
+       {"all_gather_perf", "reduce_scatter_perf", "alltoall_perf", "gather_perf", "scatter_perf"}) {
+    auto refused = parse({"--cut", "4"}, program);
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().detail.find(program) != std::string::npos);
+  }
+}
+
+TEST_CASE("failures are read in the order in which they happen") {
+  auto a = parse({"--ranks", "4", "--stop", "2@50+1.5", "--kill", "1@20", "--kill", "3@10", "--join", "60"});
+  REQUIRE(a.ok());
+  REQUIRE(a->is_failure_run());
+  REQUIRE(a->faults.size() == 3);
+  CHECK(a->faults[0].rank == 3);
+  CHECK(a->faults[1].rank == 1);
+  CHECK(a->faults[1].at == 20);
+  CHECK_FALSE(a->faults[1].stops);
+  CHECK(a->faults[2].stops);
+  CHECK(a->faults[2].seconds == 1.5);
+  CHECK(a->join_at == 60);
+  CHECK_FALSE(parse({"--ranks", "4"})->is_failure_run());
+}
+
+TEST_CASE("failures that cannot be are refused with their name") {
+  const std::pair<std::vector<const char*>, const char*> cases[] = {
+      {{"--kill", "1@5"}, "--ranks"},
+      {{"--ranks", "2", "--kill", "1"}, "--kill '1'"},
+      {{"--ranks", "2", "--kill", "1@"}, "--kill"},
+      {{"--ranks", "2", "--kill", "1@5+2"}, "--kill"},
+      {{"--ranks", "2", "--kill", "-1@5"}, "--kill"},
+      {{"--ranks", "2", "--stop", "1@5+"}, "--stop"},
+      {{"--ranks", "2", "--stop", "1@5+0"}, "--stop"},
+      {{"--ranks", "2", "--kill", "2@5"}, "there are 2 ranks"},
+      {{"--ranks", "2", "--kill", "0@5", "--kill", "1@6"}, "no rank would be left"},
+      {{"--ranks", "3", "--kill", "1@5", "--stop", "1@9"}, "twice"},
+      {{"--ranks", "3", "--join", "5"}, "--join"},
+      {{"--ranks", "3", "--kill", "1@5", "--join", "5"}, "--join 5"},
+      {{"--ranks", "3", "--kill", "1@5", "-z", "0"}, "-z 0"},
+      {{"--ranks", "3", "--kill", "1@5", "--no-commit"}, "--no-commit"},
+  };
+  for (const auto& [words, named] : cases) {
+    auto a = parse(words);
+    INFO(words.back());
+    REQUIRE_FALSE(a.ok());
+    CHECK(a.error().detail.find(named) != std::string::npos);
+  }
+}
+
+TEST_CASE("buffers are as long as the longest row needs") {
+  auto a = parse({"-b", "1000", "-e", "4000", "-i", "1000", "-u", "2"}, "all_gather_perf");
+  REQUIRE(a.ok());
+  const BufferBytes bytes = buffer_bytes(*find_collective("all_gather"), *a, 4);
+  CHECK(bytes.in == 992 + 8);
+  CHECK(bytes.out == 4 * 992 + 8);
+}
+
 TEST_CASE("the largest size is the smallest unless given") {
   auto a = parse({"-b", "4"});
   REQUIRE(a.ok());
@@ -71,11 +147,12 @@ TEST_CASE("sizes grow by factor or by step, in whole elements, the last not beyo
 
 TEST_CASE("bad flags are refused with their name") {
   const std::pair<std::vector<const char*>, const char*> cases[] = {
-      {{"--bogus"}, "--bogus"},       {{"-b", "16Q"}, "-b"},       {{"-d", "float128"}, "float128"},
-      {{"-o", "xor"}, "xor"},         {{"-n", "0"}, "--iters"},    {{"-n", "many"}, "--iters"},
-      {{"--ranks", "0"}, "--ranks"},  {{"-z", "2"}, "--blocking"}, {{"--transport", "ib"}, "ib"},
-      {{"-b", "8", "-e", "4"}, "-e"}, {{"-e"}, "--maxbytes"},      {{"-b", "4", "-e", "8", "-i", "0"}, "-i"},
-      {{"-g", "2"}, "--ngpus"},
+      {{"--bogus"}, "--bogus"},       {{"-b", "16Q"}, "-b"},        {{"-d", "float128"}, "float128"},
+      {{"-o", "xor"}, "xor"},         {{"-n", "0"}, "--iters"},     {{"-n", "many"}, "--iters"},
+      {{"--ranks", "0"}, "--ranks"},  {{"-z", "4"}, "--blocking"},  {{"--transport", "ib"}, "ib"},
+      {{"-b", "8", "-e", "4"}, "-e"}, {{"-e"}, "--maxbytes"},       {{"-b", "4", "-e", "8", "-i", "0"}, "-i"},
+      {{"-g", "2"}, "--ngpus"},       {{"-G", "1"}, "--cudagraph"}, {{"-m", "0"}, "--agg_iters"},
+      {{"--cut", "x"}, "--cut"},      {{"--grouped"}, "--cut"},     {{"-r", "-2"}, "-r"},
   };
   for (const auto& [words, named] : cases) {
     auto a = parse(words);

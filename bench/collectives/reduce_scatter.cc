@@ -1,0 +1,24 @@
+// reduce_scatter_perf: every member gets its block of `count` elements of the reduction.
+#include "bench/collectives/list.h"
+#include "bench/collectives/shapes.h"
+
+namespace regroup::bench {
+
+const Collective kReduceScatter = {
+    .program = "reduce_scatter_perf",
+    .reduces = true,
+    .rooted = false,
+    .cuttable = false,
+    .count = block_count,
+    .shape = [](std::size_t count, std::size_t ranks, std::size_t self) -> Shape {
+      return {count * ranks, count, 0, count * self};
+    },
+    .bus_factor = others_factor,
+    .parts = [](std::size_t count, std::size_t, std::size_t self, std::size_t) -> std::vector<Part> {
+      return {{0, count, self * count, Part::kFold}};
+    },
+    .run = [](const Call& c) { return c.group->reduce_scatter(c.in, c.out, c.count, c.type, c.op); },
+    .start = [](const Call& c) { return c.group->reduce_scatter_async(c.in, c.out, c.count, c.type, c.op); },
+};
+
+}  // namespace regroup::bench
