@@ -43,6 +43,7 @@ class Channel {
   using OnFrame = std::function<Status(ControlFrame type, std::span<const std::byte> payload)>;
   [[nodiscard]] Status receive(const OnFrame& on_frame);
 
+  void set_group(std::uint64_t group) { group_ = group; }
   void set_max_frame(std::size_t bytes) { max_frame_ = bytes; }
   [[nodiscard]] int fd() const { return fd_.get(); }
   [[nodiscard]] std::uint64_t dropped_frames() const { return dropped_; }

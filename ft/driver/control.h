@@ -58,6 +58,7 @@ struct ControlOptions {
   Duration reconnect_max = Duration::from_ms(200);
   Duration coordinator_silence = Duration::from_ms(3000);  // no answer to heartbeats for this long: reconnect
   Autostart autostart;
+  bool launched = true;  // false: the launcher's death words are of another group (a sub-group's members have other ids)
 };
 
 class Control {

@@ -58,10 +58,11 @@ Status Control::Loop::start() {
     if (::read(timer_.get(), &n, sizeof n) == sizeof n) on_tick(now());
   });
   if (!s) return s;
-  if (auto table = DeathTable::inherited(); table.ok())
-    table_.emplace(std::move(*table));
-  else if (table.code() != Code::kUnavailable)
-    return table.error();
+  if (options_.launched) {
+    auto table = DeathTable::inherited();
+    if (!table && table.code() != Code::kUnavailable) return table.error();
+    if (table) table_.emplace(std::move(*table));
+  }
   if (options_.autostart.enabled)
     process_.emplace(options_.coordinator, options_.group, options_.secret, options_.autostart);
   watch_.emplace(poller_, [this](const Incarnation& who) {

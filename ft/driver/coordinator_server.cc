@@ -37,6 +37,7 @@ Result<ViewLog> adopt(const CoordinatorOptions& options) {
     if (::unlink(options.log_file.c_str()) != 0)  // while we hold its lock
       return net::system_error("cannot remove the view log " + options.log_file, errno);
   }
+  remove_subgroup_logs(options.log_file);
   return ViewLog::create(options.log_file, options.group);
 }
 
@@ -87,10 +88,10 @@ Status CoordinatorServer::Impl::run() {
   if (Status s = poller_.open(); !s) return s;
   if (Status s = poller_.add(wake_.get(), EPOLLIN, [](std::uint32_t) {}); !s) return s;
   if (Status s = poller_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); }); !s) return s;
-  started_ = last_member_ = now();
-  next_tick_ = started_ + options_.tick;
-  event("started log=" + std::to_string(log_.id()) + (log_.cut_torn_record() ? " (a torn record was cut off)" : ""));
-  while (!stop_.load(std::memory_order_acquire) && failure_.ok() && !over()) {
+  next_tick_ = now() + options_.tick;
+  root_.event("started log=" + std::to_string(root_.log_id()) +
+              (root_.cut_torn_record() ? " (a torn record was cut off)" : ""));
+  while (!stop_.load(std::memory_order_acquire) && failure().ok() && !over()) {
     const std::int64_t wait_ms = std::clamp<std::int64_t>((next_tick_ - now()).ns / 1'000'000 + 1, 0, 1000);
     // The sockets are drained before anybody is judged: what arrived while we slept counts as heard.
     bool more = poller_.wait(static_cast<int>(wait_ms));
@@ -98,20 +99,28 @@ Status CoordinatorServer::Impl::run() {
     if (now() < next_tick_) continue;
     next_tick_ = now() + options_.tick;
     enforce_deadlines();
-    feed(Tick{});
+    tick_groups();
   }
   for (auto& [fd, c] : connections_) (void)c->channel.flush();
-  return failure_;
+  return failure();
+}
+
+Status CoordinatorServer::Impl::failure() const {
+  for (const auto& [name, group] : subgroups_)
+    if (!group->failure().ok()) return group->failure();
+  return root_.failure();
 }
 
 bool CoordinatorServer::Impl::over() {
-  if (!bound_.empty()) last_member_ = now();
-  const bool left = options_.exit_when_left && log_.last() && log_.last()->view.members.empty() &&
-                    core_.phase() == Coordinator::Phase::kIdle && now() - last_member_ > Duration::from_ms(500);
-  const bool idle = options_.idle_exit.ns > 0 && now() - last_member_ > options_.idle_exit;
+  Duration deserted = root_.deserted();
+  for (const auto& [name, group] : subgroups_) deserted = std::min(deserted, group->deserted());
+  const bool left = options_.exit_when_left && root_.left() && deserted > Duration::from_ms(500);
+  const bool idle = options_.idle_exit.ns > 0 && deserted > options_.idle_exit;
   if (!left && !idle) return false;
-  event(left ? "everybody has left: ending" : "nobody was connected for long: ending");
-  if (options_.remove_log_at_end) ::unlink(options_.log_file.c_str());
+  root_.event(left ? "everybody has left: ending" : "nobody was connected for long: ending");
+  if (!options_.remove_log_at_end) return true;
+  ::unlink(options_.log_file.c_str());
+  remove_subgroup_logs(options_.log_file);
   return true;
 }
 
@@ -119,7 +128,7 @@ void CoordinatorServer::Impl::accept_all() {
   for (int i = 0; i < 64; ++i) {
     auto fd = net::accept_one(listener_.get());
     if (!fd) {
-      if (fd.code() != Code::kUnavailable) event(fd.error().detail);
+      if (fd.code() != Code::kUnavailable) root_.event(fd.error().detail);
       return;
     }
     accepted.fetch_add(1, std::memory_order_relaxed);
@@ -147,7 +156,7 @@ void CoordinatorServer::Impl::on_socket(int fd, std::uint32_t events) {
   if (!connections_.contains(fd)) return;  // replaced or refused on the way
   if (!status && status.code() == Code::kRefused && !c.closing) {
     bad_messages.fetch_add(1, std::memory_order_relaxed);
-    event("bad message from " + (c.who ? "member " + to_string(c.id) : std::string("a stranger")) + ": " +
+    root_.event("bad message from " + (c.who ? "member " + to_string(c.id) : std::string("a stranger")) + ": " +
           status.error().detail);
     if (!c.auth.done()) send(c, ControlFrame::kAuth, wire::auth_reject(status.error().detail));
     close_softly(c);
@@ -162,6 +171,7 @@ Status CoordinatorServer::Impl::on_auth(Connection& c, std::span<const std::byte
   wire::AuthStep step = c.auth.on(payload);
   if (!step.status) return step.status;  // the refusal is sent where all are
   if (c.auth.done()) c.channel.set_max_frame(kMaxControlBytes);
+  if (c.auth.done() && !c.auth.peer_group().empty()) c.channel.set_group(wire::group_hash(c.auth.peer_group()));
   return c.channel.send(ControlFrame::kAuth, step.reply);
 }
 
@@ -173,11 +183,12 @@ Status CoordinatorServer::Impl::on_frame(Connection& c, ControlFrame type, std::
   switch (type) {
     case ControlFrame::kToCoordinator: return on_message(c, payload);
     case ControlFrame::kDeath:
-      if (Status status = on_death(payload); !status) return status;
+      if (CoordinatorGroup* group = known_group(c.auth.peer_group()))
+        if (Status status = group->on_death(payload); !status) return status;
       send(c, ControlFrame::kDeath, {});
       return {};
     case ControlFrame::kStatus: {
-      const std::string text = status_json();
+      const std::string text = status_json(c);
       send(c, ControlFrame::kStatus, std::as_bytes(std::span(text)));
       return {};
     }
@@ -204,23 +215,18 @@ void CoordinatorServer::Impl::close_softly(Connection& c) {
   c.closing = true;
   c.deadline = now() + Duration::from_ms(1000);
   if (!c.channel.wants_write()) ::shutdown(c.channel.fd(), SHUT_WR);
-  if (!c.who) return;
-  const Incarnation who = *c.who;
-  c.who.reset();
-  bound_.erase(who);
-  feed(MemberLost{who});
+  if (c.who) c.group->lost(c);
 }
 
 void CoordinatorServer::Impl::close(int fd, const Status& why) {
   auto it = connections_.find(fd);
   if (it == connections_.end()) return;
-  const std::optional<Incarnation> who = it->second->who;
-  if (who) event("lost member " + to_string(it->second->id) + ": " + why.error().detail);
+  const std::unique_ptr<Connection> gone = std::move(it->second);
   poller_.remove(fd);
   connections_.erase(it);
-  if (!who) return;
-  bound_.erase(*who);
-  feed(MemberLost{*who});
+  if (!gone->who) return;
+  gone->group->event("lost member " + to_string(gone->id) + ": " + why.error().detail);
+  gone->group->lost(*gone);
 }
 
 void CoordinatorServer::Impl::enforce_deadlines() {

@@ -37,28 +37,54 @@ std::string list_of(const View& view) {
 CoordinatorServer::Impl::Impl(CoordinatorOptions options, ViewLog log, Fd listener, Fd wake)
     : address(net::to_string(net::local_address(listener.get()))),
       options_(std::move(options)),
-      log_(std::move(log)),
       listener_(std::move(listener)),
       wake_(std::move(wake)),
       group_hash_(wire::group_hash(options_.group)),
-      core_(config_of(options_, log_.id()), log_.last(), now()) {}
+      root_(*this, options_, std::move(log)) {}
 
 CoordinatorServer::Impl::~Impl() = default;
 
-void CoordinatorServer::Impl::event(std::string text) {
+CoordinatorGroup::CoordinatorGroup(CoordinatorOutlet& outlet, CoordinatorOptions options, ViewLog log)
+    : outlet_(outlet),
+      options_(std::move(options)),
+      log_(std::move(log)),
+      core_(config_of(options_, log_.id()), log_.last(), now()),
+      started_(now()),
+      last_member_(started_) {}
+
+Duration CoordinatorGroup::deserted() const { return bound_.empty() ? now() - last_member_ : Duration{}; }
+
+bool CoordinatorGroup::left() const {
+  return log_.last() && log_.last()->view.members.empty() && core_.phase() == Coordinator::Phase::kIdle;
+}
+
+void CoordinatorGroup::tick() {
+  if (!bound_.empty()) last_member_ = now();
+  feed(Tick{});
+}
+
+void CoordinatorGroup::lost(Connection& c) {
+  const Incarnation who = *c.who;
+  c.who.reset();
+  bound_.erase(who);
+  last_member_ = now();
+  feed(MemberLost{who});
+}
+
+void CoordinatorGroup::event(std::string text) {
   log::info("coordinator", "group=" + options_.group + " event=\"" + text + "\"");
   events_.push_back({now(), std::move(text)});
   if (events_.size() > kMaxEvents) events_.pop_front();
 }
 
-std::string CoordinatorServer::Impl::name_of(const Incarnation& inc) const {
+std::string CoordinatorGroup::name_of(const Incarnation& inc) const {
   if (log_.last())
     if (auto i = log_.last()->view.index_of(inc)) return to_string(log_.last()->view.members[*i].id);
   auto it = core_.peers().find(inc);
   return it == core_.peers().end() ? to_string(inc) : to_string(it->second.hello.self.id);
 }
 
-Status CoordinatorServer::Impl::on_message(Connection& c, std::span<const std::byte> payload) {
+Status CoordinatorGroup::on_message(Connection& c, std::span<const std::byte> payload) {
   auto message = decode_to_coordinator(payload);
   if (!message) return message.error();
   if (const auto* hello = std::get_if<Hello>(&*message)) {
@@ -74,16 +100,15 @@ Status CoordinatorServer::Impl::on_message(Connection& c, std::span<const std::b
     event("member " + to_string(c.id) + (s->kind == SuspectKind::kDead ? " saw the death of " : " cannot reach ") +
           name_of(s->who));
   if (std::holds_alternative<Leave>(*message)) event("member " + to_string(c.id) + " leaves");
-  if (beat) send(c, ControlFrame::kAlive, {});
+  if (beat) outlet_.send(c, ControlFrame::kAlive, {});
   feed(FromMember{*c.who, std::move(*message)});
   return {};
 }
 
 // A newer connection of the same incarnation replaces the older one; the core never hears that that was lost.
-void CoordinatorServer::Impl::bind(Connection& c, const Hello& hello) {
-  const int fd = c.channel.fd();
-  if (auto old = bound_.find(hello.self.inc); old != bound_.end() && old->second != fd) {
-    Connection& before = *connections_.at(old->second);
+void CoordinatorGroup::bind(Connection& c, const Hello& hello) {
+  if (auto old = bound_.find(hello.self.inc); old != bound_.end() && old->second != &c) {
+    Connection& before = *old->second;
     before.who.reset();
     before.closing = true;
     before.deadline = now();
@@ -91,26 +116,24 @@ void CoordinatorServer::Impl::bind(Connection& c, const Hello& hello) {
   if (!c.who) event("hello of member " + to_string(hello.self.id) + " installed=" + std::to_string(hello.installed));
   c.who = hello.self.inc;
   c.id = hello.self.id;
-  bound_[hello.self.inc] = fd;
+  bound_[hello.self.inc] = &c;
 }
 
 // A launcher's word. The core wants it from a peer: the member that was heard of last passes it on.
-Status CoordinatorServer::Impl::on_death(std::span<const std::byte> payload) {
+Status CoordinatorGroup::on_death(std::span<const std::byte> payload) {
   auto message = decode_to_coordinator(payload);
   if (!message) return message.error();
   const auto* suspect = std::get_if<Suspect>(&*message);
   if (suspect == nullptr || suspect->kind != SuspectKind::kDead) return {Code::kRefused, "not a report of a death"};
   const Connection* relay = nullptr;
-  for (const auto& [inc, fd] : bound_) {
-    const Connection& c = *connections_.at(fd);
-    if (inc != suspect->who && (relay == nullptr || c.heard > relay->heard)) relay = &c;
-  }
+  for (const auto& [inc, c] : bound_)
+    if (inc != suspect->who && (relay == nullptr || c->heard > relay->heard)) relay = c;
   event("the launcher saw the death of " + name_of(suspect->who));
   if (relay != nullptr) feed(FromMember{*relay->who, *suspect});
   return {};
 }
 
-void CoordinatorServer::Impl::feed(CoordinatorInput input) {
+void CoordinatorGroup::feed(CoordinatorInput input) {
   if (!failure_.ok()) return;
   const std::set<Incarnation> before = core_.suspected();
   CoordinatorActions actions;
@@ -121,7 +144,7 @@ void CoordinatorServer::Impl::feed(CoordinatorInput input) {
   run_actions(actions);
 }
 
-void CoordinatorServer::Impl::run_actions(CoordinatorActions& actions) {
+void CoordinatorGroup::run_actions(CoordinatorActions& actions) {
   for (const CoordinatorAction& action : actions) {
     if (const auto* message = std::get_if<SendToMember>(&action)) {
       deliver(*message);
@@ -132,21 +155,21 @@ void CoordinatorServer::Impl::run_actions(CoordinatorActions& actions) {
   }
 }
 
-void CoordinatorServer::Impl::record(const Decision& d) {
+void CoordinatorGroup::record(const Decision& d) {
   failure_ = log_.append(d);
   if (!failure_) return event("the view log failed, ending: " + failure_.error().detail);
   event("view " + std::to_string(d.view.epoch) + " members=" + list_of(d.view) + " trim=" + std::to_string(d.trim) +
         " plane=" + (d.plane == PlaneKind::kShared ? "shared" : "network") + " reason=" + d.reason);
 }
 
-void CoordinatorServer::Impl::deliver(const SendToMember& message) {
+void CoordinatorGroup::deliver(const SendToMember& message) {
   auto it = bound_.find(message.to);
   if (it == bound_.end()) return;
-  Connection& c = *connections_.at(it->second);
-  send(c, ControlFrame::kToMember, encode(message.message));
+  Connection& c = *it->second;
+  outlet_.send(c, ControlFrame::kToMember, encode(message.message));
   if (const auto* refuse = std::get_if<Refuse>(&message.message)) {
     event("refused member " + to_string(c.id) + ": " + refuse->detail);
-    close_softly(c);
+    outlet_.close_softly(c);
   }
 }
 

@@ -1,4 +1,5 @@
-// Inside of CoordinatorServer: connections, events and the pure Coordinator, without sockets' set-up. One thread.
+// Inside of CoordinatorServer: connections, and the groups that are served: the one that was asked for, and those that
+// Group::split made of it ("job/..."), each with a log and a pure Coordinator of its own. One thread.
 #pragma once
 
 #include <atomic>
@@ -19,13 +20,16 @@
 
 namespace regroup {
 
+class CoordinatorGroup;
+
 // One accepted connection. It becomes a member's with the first Hello.
 struct CoordinatorConnection {
   CoordinatorConnection(Fd fd, std::uint64_t group_hash, wire::AuthServer server)
       : channel(std::move(fd), group_hash), auth(std::move(server)) {}
   Channel channel;
   wire::AuthServer auth;
-  Instant deadline;  // to have said Hello, or to have gone away when closing
+  CoordinatorGroup* group = nullptr;  // of `who`
+  Instant deadline;                   // to have said Hello, or to have gone away when closing
   std::optional<Incarnation> who;
   MemberId id;  // of `who`, for events
   Instant heard;
@@ -38,16 +42,67 @@ struct CoordinatorEvent {
   std::string text;
 };
 
-class CoordinatorServer::Impl {
+// What a group needs of the sockets.
+class CoordinatorOutlet {
+ public:
+  virtual ~CoordinatorOutlet() = default;
+  virtual void send(CoordinatorConnection& c, ControlFrame type, std::span<const std::byte> payload) = 0;
+  virtual void close_softly(CoordinatorConnection& c) = 0;
+};
+
+// One group: its log, its core, who is connected. coordinator_state.cc; status_json: coordinator_status.cc.
+class CoordinatorGroup {
+ public:
+  using Connection = CoordinatorConnection;
+  CoordinatorGroup(CoordinatorOutlet& outlet, CoordinatorOptions options, ViewLog log);
+  [[nodiscard]] Status on_message(Connection& c, std::span<const std::byte> payload);
+  [[nodiscard]] Status on_death(std::span<const std::byte> payload);
+  void lost(Connection& c);  // the connection of a member is gone
+  void tick();
+  void event(std::string text);
+  [[nodiscard]] const Status& failure() const { return failure_; }  // of the log: the coordinator must end
+  [[nodiscard]] LogId log_id() const { return log_.id(); }
+  [[nodiscard]] bool cut_torn_record() const { return log_.cut_torn_record(); }
+  [[nodiscard]] std::size_t connected() const { return bound_.size(); }
+  [[nodiscard]] Duration deserted() const;  // nobody was connected for so long
+  [[nodiscard]] bool left() const;          // everybody has left: its history is at its end
+  [[nodiscard]] bool founded() const { return log_.last().has_value(); }
+  // Of the server: its address, counters, the names of sub-groups.
+  struct Surroundings {
+    std::string address;
+    std::uint64_t accepted, bad_messages, refused;
+    std::vector<std::string> subgroups;
+  };
+  [[nodiscard]] std::string status_json(const Surroundings& server) const;
+
+ private:
+  void bind(Connection& c, const Hello& hello);
+  void feed(CoordinatorInput input);
+  void run_actions(CoordinatorActions& actions);
+  void deliver(const SendToMember& message);
+  void record(const Decision& decision);
+  [[nodiscard]] std::string name_of(const Incarnation& inc) const;
+
+  CoordinatorOutlet& outlet_;
+  CoordinatorOptions options_;
+  ViewLog log_;
+  Coordinator core_;
+  std::map<Incarnation, Connection*> bound_;  // whose messages go where
+  std::deque<CoordinatorEvent> events_;
+  Instant started_, last_member_;
+  Status failure_;
+};
+
+class CoordinatorServer::Impl final : public CoordinatorOutlet {
  public:
   Impl(CoordinatorOptions options, ViewLog log, Fd listener, Fd wake);
-  ~Impl();
+  ~Impl() override;
   [[nodiscard]] Status run();
   void stop();
 
   std::string address;
   std::atomic<std::uint64_t> accepted{0}, bad_messages{0}, refused{0};
-  [[nodiscard]] LogId log_id() const { return log_.id(); }
+  [[nodiscard]] LogId log_id() const { return root_.log_id(); }
 
  private:
   using Connection = CoordinatorConnection;
@@ -56,35 +111,32 @@ class CoordinatorServer::Impl {
   void on_socket(int fd, std::uint32_t events);
   [[nodiscard]] Status on_frame(Connection& c, ControlFrame type, std::span<const std::byte> payload);
   [[nodiscard]] Status on_auth(Connection& c, std::span<const std::byte> payload);
-  void send(Connection& c, ControlFrame type, std::span<const std::byte> payload);
-  void close_softly(Connection& c);
+  void send(Connection& c, ControlFrame type, std::span<const std::byte> payload) override;
+  void close_softly(Connection& c) override;
   void close(int fd, const Status& why);
   void enforce_deadlines();
   [[nodiscard]] bool over();
-  // the core: coordinator_state.cc
+  [[nodiscard]] Status failure() const;
+  // coordinator_groups.cc
   [[nodiscard]] Status on_message(Connection& c, std::span<const std::byte> payload);
-  [[nodiscard]] Status on_death(std::span<const std::byte> payload);
-  void bind(Connection& c, const Hello& hello);
-  void feed(CoordinatorInput input);
-  void run_actions(CoordinatorActions& actions);
-  void deliver(const SendToMember& message);
-  void record(const Decision& decision);
-  void event(std::string text);
-  [[nodiscard]] std::string name_of(const Incarnation& inc) const;
-  [[nodiscard]] std::string status_json() const;  // coordinator_status.cc
+  [[nodiscard]] Result<CoordinatorGroup*> group_of(Connection& c, std::span<const std::byte> payload);
+  [[nodiscard]] CoordinatorGroup* known_group(const std::string& name);
+  [[nodiscard]] std::string subgroup_log(const std::string& name) const;
+  [[nodiscard]] std::string status_json(Connection& c);
+  void tick_groups();
 
   CoordinatorOptions options_;
-  ViewLog log_;
   Poller poller_;
   Fd listener_, wake_;
   std::uint64_t group_hash_;
-  Coordinator core_;
+  CoordinatorGroup root_;
+  std::map<std::string, std::unique_ptr<CoordinatorGroup>> subgroups_;  // by name
   std::map<int, std::unique_ptr<Connection>> connections_;
-  std::map<Incarnation, int> bound_;  // whose messages go where
-  std::deque<CoordinatorEvent> events_;
-  Instant started_, last_member_, next_tick_;
+  Instant next_tick_;
   std::atomic<bool> stop_{false};
-  Status failure_;
 };
+
+// Removes the logs of all sub-groups of the group whose log is `log_file`: nobody can continue their history.
+void remove_subgroup_logs(const std::string& log_file);
 
 }  // namespace regroup

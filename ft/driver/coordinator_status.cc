@@ -31,14 +31,14 @@ Json json_of(const MemberInfo& info) {
 
 }  // namespace
 
-std::string CoordinatorServer::Impl::status_json() const {
+std::string CoordinatorGroup::status_json(const Surroundings& server) const {
   const Instant at = now();
   auto describe = [&](const MemberInfo& info) {
     Json j = json_of(info);
     auto peer = core_.peers().find(info.inc);
     const bool known = peer != core_.peers().end();
-    auto fd = bound_.find(info.inc);
-    const bool connected = fd != bound_.end();
+    auto at_hand = bound_.find(info.inc);
+    const bool connected = at_hand != bound_.end();
     j["state"] = core_.suspected().contains(info.inc) ? "suspected"
                  : !connected                         ? "lost"
                  : known && peer->second.leaving      ? "leaving"
@@ -46,7 +46,7 @@ std::string CoordinatorServer::Impl::status_json() const {
     j["epoch"] = known ? peer->second.committed_epoch : 0;
     j["committed"] = known ? peer->second.committed : 0;
     if (!connected) return j;
-    const Connection& c = *connections_.at(fd->second);
+    const Connection& c = *at_hand->second;
     j["heard_ms_ago"] = (at - c.heard).ms();
     Json data = Json::parse(c.status, nullptr, false);
     if (!data.is_discarded()) j["data"] = std::move(data);
@@ -54,7 +54,7 @@ std::string CoordinatorServer::Impl::status_json() const {
   };
   Json j;
   j["group"] = options_.group;
-  j["coordinator"] = address;
+  j["coordinator"] = server.address;
   j["pid"] = ::getpid();
   j["log_id"] = std::to_string(log_.id());  // text: 64 bits do not fit a JSON number everywhere
   j["log_file"] = options_.log_file;
@@ -79,7 +79,9 @@ std::string CoordinatorServer::Impl::status_json() const {
                   {"level_deadline_ms", options_.level_deadline.ms()},
                   {"secret", options_.secret.empty() ? "none" : "set"}};
   for (const auto& [inc, peer] : core_.peers()) j["config"] = peer.hello.config;  // equal for all, or refused
-  j["counters"] = {{"accepted", accepted.load()}, {"bad_messages", bad_messages.load()}, {"refused", refused.load()}};
+  j["sub_groups"] = server.subgroups;
+  j["counters"] = {
+      {"accepted", server.accepted}, {"bad_messages", server.bad_messages}, {"refused", server.refused}};
   return j.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 

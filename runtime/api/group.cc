@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "runtime/api/calls.h"
 #include "runtime/api/group_impl.h"
+#include "runtime/api/split.h"
 
 namespace regroup {
 Result<Outcome> Work::wait(double timeout_s) {
@@ -94,6 +95,13 @@ Result<Outcome> Group::barrier(const OpOptions& options) {
 Work Group::barrier_async(const OpOptions& options) {
   return Work(impl_, impl_->start(calls::make(impl_->site(), kBarrierCall, options)));
 }
+
+Result<std::unique_ptr<Group>> Group::split(int color, int key, const std::function<void(Options&)>& configure) {
+  Result<std::shared_ptr<GroupImpl>> child = split_group(*impl_, color, key, configure);
+  if (!child) return child.error();
+  return std::unique_ptr<Group>(*child ? new Group(std::move(*child)) : nullptr);
+}
+const std::vector<MemberId>& Group::parent_ids() const { return impl_->parent_ids(); }
 
 Status Group::group_start() { return impl_->group_start(); }
 Status Group::group_end() { return impl_->group_end(); }

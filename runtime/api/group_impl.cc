@@ -19,8 +19,11 @@ Duration seconds(double s) { return Duration::from_ns(static_cast<std::int64_t>(
 
 }  // namespace
 
-GroupImpl::GroupImpl(Options options)
-    : options_(std::move(options)), inc_(random_incarnation()), engine_(options_, *this, recorder_, failpoints_) {
+GroupImpl::GroupImpl(Options options, std::vector<MemberId> parent_ids)
+    : options_(std::move(options)),
+      parent_ids_(std::move(parent_ids)),
+      inc_(random_incarnation()),
+      engine_(options_, *this, recorder_, failpoints_) {
   failpoints_.set_hook([this](Point point) { die_at(point); });
 }
 
@@ -99,7 +102,7 @@ MemberConfig GroupImpl::member_config() {
   return config;
 }
 
-Status GroupImpl::start() {
+Status GroupImpl::start(const std::function<bool()>& give_up) {
   const Instant until = now() + seconds(options_.join_timeout_s);
   if (Status s = options_.validate(); !s) return s;
   if (Status s = failpoints_.arm(options_.failpoints); !s) return s;
@@ -114,14 +117,21 @@ Status GroupImpl::start() {
   ControlOptions control;
   control.group = options_.group;
   control.secret = options_.secret;
+  control.launched = parent_ids_.empty();
   if (Status s = find_coordinator(control); !s) return s;
+  coordinator_ = control.coordinator;
   if (Status s = open_listeners(control.coordinator); !s) return s;
   Result<std::unique_ptr<Control>> started = Control::start(control, member_config(), *this);
   if (!started) return started.error();
   control_owner_ = std::move(*started);
   control_.store(control_owner_.get());
   post(Parked{});
-  const Engine::Life life = engine_.wait_installed(until);
+  Engine::Life life = Engine::Life::kJoining;
+  while (life == Engine::Life::kJoining && now() < until) {
+    life = engine_.wait_installed(give_up ? std::min(until, now() + Duration::from_ms(10)) : until);
+    if (life == Engine::Life::kJoining && give_up && give_up())
+      return {Code::kViewChanged, "the view changed while a sub-group of it was joined"};
+  }
   if (life == Engine::Life::kActive) {
     seen_epoch_.store(engine_.view()->epoch);
     if (options_.transport == "shm" && engine_.view()->transport != "shm")

@@ -25,13 +25,17 @@ namespace regroup {
 
 class GroupImpl final : public DataSide, public EngineHost {
  public:
-  explicit GroupImpl(Options options);
+  // `parent_ids`: of a sub-group, its members' ids in the group that was split, by rank.
+  explicit GroupImpl(Options options, std::vector<MemberId> parent_ids = {});
   ~GroupImpl() override;
-  Status start();                     // until the first view is installed; bounded by join_timeout_s
+  // Until the first view is installed; bounded by join_timeout_s. kViewChanged: give_up() said so first.
+  Status start(const std::function<bool()>& give_up = {});
   Status leave(Instant deadline);
   void close(bool abrupt);            // idempotent
 
   [[nodiscard]] const Options& options() const { return options_; }
+  [[nodiscard]] const std::vector<MemberId>& parent_ids() const { return parent_ids_; }
+  [[nodiscard]] const std::string& coordinator() const { return coordinator_; }  // host:port, as it was found
   Engine& engine() { return engine_; }
   FlightRecorder& recorder() { return recorder_; }
   Failpoints& failpoints() { return failpoints_; }
@@ -75,6 +79,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   [[nodiscard]] std::string config_text() const;
 
   Options options_;
+  const std::vector<MemberId> parent_ids_;
+  std::string coordinator_;
   Incarnation inc_;
   FlightRecorder recorder_;
   Failpoints failpoints_;

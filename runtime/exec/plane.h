@@ -35,6 +35,7 @@ struct ExecOp {
   const void* in = nullptr;
   void* out = nullptr;
   algo::TablesPtr tables;                 // of the v forms
+  std::shared_ptr<void> keep;             // what `in` and `out` lie in, where they are the library's own
   std::array<std::byte, 8> scalar{};      // desc.scaled(): one element, which my input is multiplied by
   std::size_t root_index = 0;  // of desc.root in the view, where there is a root; set by the engine for every attempt
   const char* plan = "";

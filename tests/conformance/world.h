@@ -61,6 +61,7 @@ class World {
   void stop_coordinator();
   [[nodiscard]] const std::string& coordinator() const { return address_; }
   [[nodiscard]] LogId log_id() const { return log_id_; }
+  [[nodiscard]] const std::string& folder() const { return folder_; }  // of the coordinator's logs
 
  private:
   std::string transport_, folder_, group_, address_;

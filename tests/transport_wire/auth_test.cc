@@ -84,6 +84,24 @@ TEST_CASE("an opening that names no group is accepted only where that was allowe
   CHECK((o.client && o.server));
 }
 
+TEST_CASE("where an opening without a group is allowed, so is one that names a sub-group, and only of that group") {
+  for (const std::string secret : {"", "s"}) {
+    for (const std::string name : {"g/a", "g/a/b"}) {
+      AuthServer server("g", secret, random_nonce(), true);
+      CHECK(shake(AuthClient(name, secret, random_nonce()), AuthServer("g", secret, random_nonce(), true), [](auto&) {
+            }).client);
+      CHECK_FALSE(shake(AuthClient(name, secret, random_nonce()), AuthServer("g", secret, random_nonce()), [](auto&) {
+                  }).client);
+      (void)server.on(AuthClient(name, secret, random_nonce()).open());
+      CHECK(server.peer_group() == name);
+    }
+    for (const std::string name : {"g/", "ga/b", "h/g", "/g"})
+      CHECK_FALSE(
+          shake(AuthClient(name, secret, random_nonce()), AuthServer("g", secret, random_nonce(), true), [](auto&) {
+          }).client);
+  }
+}
+
 TEST_CASE("a server that knows no secret cannot pass for one that does") {
   AuthClient client("g", "s", random_nonce());
   AuthServer real("g", "s", random_nonce());

@@ -67,6 +67,10 @@ Nonce random_nonce() {
   return nonce;
 }
 
+bool is_subgroup(std::string_view name, std::string_view of) {
+  return name.size() > of.size() + 1 && name.starts_with(of) && name[of.size()] == '/';
+}
+
 std::vector<std::byte> auth_reject(const std::string& why) { return with_text(kReject, why.substr(0, kMaxReason)); }
 
 AuthClient::AuthClient(std::string group, std::string secret, Nonce nonce)
@@ -129,7 +133,7 @@ AuthStep AuthServer::on_open(std::span<const std::byte> message) {
   if (!nonce || !r.done()) return fail("malformed or unexpected message in the handshake");
   if (has_secret != !secret_.empty())
     return fail(has_secret ? "a secret was given, but this side has none" : "a secret is needed here, none was given");
-  if (peer_group_ != group_ && !(any_group_ && peer_group_.empty()))
+  if (peer_group_ != group_ && !(any_group_ && (peer_group_.empty() || is_subgroup(peer_group_, group_))))
     return fail(secret_.empty() ? "this side serves group '" + group_ + "', not '" + peer_group_ + "'"
                                 : "this side serves another group than '" + peer_group_ + "'");
   if (secret_.empty()) {

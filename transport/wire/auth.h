@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -22,6 +23,8 @@ namespace regroup::wire {
 using Nonce = std::array<std::byte, 16>;
 using Mac = std::array<std::byte, 32>;
 [[nodiscard]] Nonce random_nonce();
+// Sub-groups of "job" (Group::split) are named "job/..."; the coordinator of a group serves them too.
+[[nodiscard]] bool is_subgroup(std::string_view name, std::string_view of);
 
 inline constexpr std::size_t kMaxAuthBytes = 1024;  // of any auth message; bound reads by it until done()
 inline constexpr std::size_t kMaxGroupBytes = 255;
@@ -51,10 +54,12 @@ class AuthClient {
 
 class AuthServer {
  public:
-  // An opening that names no group (status) is accepted when `any_group`.
+  // An opening that names no group (status), or a sub-group (see is_subgroup), is accepted when `any_group`.
   AuthServer(std::string group, std::string secret, Nonce nonce, bool any_group = false);
   AuthStep on(std::span<const std::byte> message);
   [[nodiscard]] bool done() const { return state_ == State::kDone; }
+  // What the opening named; empty: no group, or no opening yet.
+  [[nodiscard]] const std::string& peer_group() const { return peer_group_; }
 
  private:
   enum class State : std::uint8_t { kFresh, kChallenged, kDone, kFailed };

@@ -15,9 +15,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "regroup/export.h"
 #include "regroup/options.h"
@@ -145,6 +147,21 @@ class REGROUP_API Group {
   // after group_end. Blocking calls between the two are kInvalid. Of the thread that submits.
   Status group_start();
   Status group_end();
+
+  // Makes sub-groups, one of each colour: a group of its own with this group's options, at the same coordinator; its
+  // members are numbered 0, 1, .. by (key, order in this view). Called by every member at the same place in the order of
+  // ops, like a collective; nothing else of this group may be submitted meanwhile. kNoColor: a member of none, which
+  // gets nullptr. `configure` may change options of the sub-group (registered state, callbacks; not who is in it).
+  // Either all members get their sub-group or all get an error and there is none: kViewChanged (look at view(), call it
+  // again), kInvalid (a colour below kNoColor), or what kept a member from joining, which is named. After kTimeout
+  // members may be out of step: close the group.
+  // From then on a sub-group and this group know nothing of each other: each has its own views, op numbers and failures,
+  // and what happens in one disturbs no other. A process that dies leaves every group that it was in; one that comes
+  // back to this group is in no sub-group until all members split again.
+  static constexpr int kNoColor = -1;
+  Result<std::unique_ptr<Group>> split(int color, int key = 0, const std::function<void(Options&)>& configure = {});
+  // Of a sub-group: its members' ids in the group that was split, by rank as of the split. Empty: not one.
+  [[nodiscard]] const std::vector<MemberId>& parent_ids() const;
 
   // Registered memory: peers on the host read it directly, which saves a copy per op. Zeroed, 2 MiB pages where to be
   // had, populated (kNoMemory now, never a SIGBUS later). Freed by deallocate (waits for ops in flight) or with the
