@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "base/dtype.h"
@@ -31,6 +32,10 @@ void copy(void* dst, const void* src, std::size_t bytes, Store store = Store::kC
 // dst[i] = src[i] * *factor, where factor points at one element of the type. Integers wrap; f16 and bf16 are multiplied in
 // f32 and rounded once. Any alignment. dst may be src, else must not overlap it.
 void scale(DataType type, void* dst, const void* src, const void* factor, std::size_t count);
+
+// data[i] /= by, where by > 0: how an average ends that was folded as a sum, part by part. Divides as kAvg does: floats
+// in their type (f16 and bf16 in f32, rounded once more), integers truncated toward zero. Any alignment.
+void divide(DataType type, void* data, std::uint32_t by, std::size_t count);
 
 // Name of the SIMD target that dispatch picked ("AVX3", "AVX2", "SSE4", "scalar", ...).
 [[nodiscard]] const char* target_name();

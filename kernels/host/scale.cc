@@ -1,6 +1,7 @@
-// Scale: plain loops over unaligned elements, which the compiler turns into vector code.
+// Scale and divide: plain loops over unaligned elements, which the compiler turns into vector code.
 #include <cstdint>
 #include <cstring>
+#include <limits>
 
 #include "kernels/host/half.h"
 #include "kernels/kernels.h"
@@ -8,18 +9,29 @@
 namespace regroup::kernels {
 namespace {
 
-template <class T, class Multiply>
-void each(void* dst, const void* src, const void* factor, std::size_t count, Multiply multiply) {
-  T by;
-  std::memcpy(&by, factor, sizeof by);
+// What most types' results look like when there is none: one NaN, as the folds make it.
+template <class T>
+T one_nan(T x) {
+  return x == x ? x : std::numeric_limits<T>::quiet_NaN();
+}
+
+template <class T, class By, class Apply>
+void each(void* dst, const void* src, By by, std::size_t count, Apply apply) {
   const auto* in = static_cast<const std::uint8_t*>(src);
   auto* out = static_cast<std::uint8_t*>(dst);
   for (std::size_t i = 0; i < count; ++i) {
     T x;
     std::memcpy(&x, in + i * sizeof x, sizeof x);
-    x = multiply(x, by);
+    x = apply(x, by);
     std::memcpy(out + i * sizeof x, &x, sizeof x);
   }
+}
+
+template <class T>
+T load(const void* factor) {
+  T by;
+  std::memcpy(&by, factor, sizeof by);
+  return by;
 }
 
 template <class T>
@@ -42,16 +54,37 @@ std::uint16_t brains(std::uint16_t a, std::uint16_t b) {
 
 void scale(DataType type, void* dst, const void* src, const void* factor, std::size_t count) {
   switch (type) {
-    case DataType::kF64: return each<double>(dst, src, factor, count, times<double>);
-    case DataType::kF32: return each<float>(dst, src, factor, count, times<float>);
-    case DataType::kF16: return each<std::uint16_t>(dst, src, factor, count, halves);
-    case DataType::kBF16: return each<std::uint16_t>(dst, src, factor, count, brains);
+    case DataType::kF64: return each<double>(dst, src, load<double>(factor), count, times<double>);
+    case DataType::kF32: return each<float>(dst, src, load<float>(factor), count, times<float>);
+    case DataType::kF16: return each<std::uint16_t>(dst, src, load<std::uint16_t>(factor), count, halves);
+    case DataType::kBF16: return each<std::uint16_t>(dst, src, load<std::uint16_t>(factor), count, brains);
     case DataType::kI8:  // two's complement: the product's low bits are those of the unsigned one
-    case DataType::kU8: return each<std::uint8_t>(dst, src, factor, count, wraps<std::uint8_t>);
+    case DataType::kU8: return each<std::uint8_t>(dst, src, load<std::uint8_t>(factor), count, wraps<std::uint8_t>);
     case DataType::kI32:
-    case DataType::kU32: return each<std::uint32_t>(dst, src, factor, count, wraps<std::uint32_t>);
+    case DataType::kU32: return each<std::uint32_t>(dst, src, load<std::uint32_t>(factor), count, wraps<std::uint32_t>);
     case DataType::kI64:
-    case DataType::kU64: return each<std::uint64_t>(dst, src, factor, count, times<std::uint64_t>);
+    case DataType::kU64: return each<std::uint64_t>(dst, src, load<std::uint64_t>(factor), count, times<std::uint64_t>);
+  }
+}
+
+void divide(DataType type, void* data, std::uint32_t by, std::size_t count) {
+  const auto quotient = [](auto x, auto d) { return static_cast<decltype(x)>(x / d); };
+  const auto f16 = [](std::uint16_t x, float d) { return host::float_to_f16(one_nan(host::f16_to_float(x) / d)); };
+  const auto bf16 = [](std::uint16_t x, float d) { return host::float_to_bf16(one_nan(host::bf16_to_float(x) / d)); };
+  const auto f64 = [](double x, double d) { return one_nan(x / d); };
+  const auto f32 = [](float x, float d) { return one_nan(x / d); };
+  const auto wide = static_cast<std::int64_t>(by);
+  switch (type) {
+    case DataType::kF64: return each<double>(data, data, static_cast<double>(by), count, f64);
+    case DataType::kF32: return each<float>(data, data, static_cast<float>(by), count, f32);
+    case DataType::kF16: return each<std::uint16_t>(data, data, static_cast<float>(by), count, f16);
+    case DataType::kBF16: return each<std::uint16_t>(data, data, static_cast<float>(by), count, bf16);
+    case DataType::kI8: return each<std::int8_t>(data, data, wide, count, quotient);
+    case DataType::kU8: return each<std::uint8_t>(data, data, wide, count, quotient);
+    case DataType::kI32: return each<std::int32_t>(data, data, wide, count, quotient);
+    case DataType::kU32: return each<std::uint32_t>(data, data, wide, count, quotient);
+    case DataType::kI64: return each<std::int64_t>(data, data, wide, count, quotient);
+    case DataType::kU64: return each<std::uint64_t>(data, data, std::uint64_t{by}, count, quotient);
   }
 }
 

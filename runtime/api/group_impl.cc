@@ -320,6 +320,15 @@ void GroupImpl::check_peers() {
   if (Control* control = control_.load()) control->check_peers();
 }
 
+// How the ops of a network view are carried out: by the options marked (=) alone, so alike at every member.
+algo::Rules GroupImpl::plan_rules() const {
+  algo::Rules rules;
+  rules.small_bytes = options_.small_bytes;
+  rules.canonical = options_.order == "canonical";
+  rules.form = algo::form_named(options_.plan);
+  return rules;
+}
+
 Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
   if (decision.plane == PlaneKind::kShared) {
     if (!domain_) return Error{Code::kUnsupported, "no shared memory here"};
@@ -328,7 +337,7 @@ Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, s
     return std::shared_ptr<Plane>(std::move(*plane));
   }
   Result<std::unique_ptr<NetPlane>> plane =
-      NetPlane::open(*links_, net_staging_, decision.view, self, {options_.small_bytes, options_.staging_bytes});
+      NetPlane::open(*links_, net_staging_, decision.view, self, {options_.staging_bytes, plan_rules()});
   if (!plane) return plane.error();
   return std::shared_ptr<Plane>(std::move(*plane));
 }

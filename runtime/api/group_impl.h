@@ -77,6 +77,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   Status open_listeners(const std::string& coordinator);
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
+  [[nodiscard]] algo::Rules plan_rules() const;
 
   Options options_;
   const std::vector<MemberId> parent_ids_;

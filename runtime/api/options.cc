@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/failpoint.h"
+#include "runtime/algo/route.h"
 
 namespace regroup {
 namespace {
@@ -63,6 +64,8 @@ void each(Self& o, F f) {
   f("explicit_marks", true, o.explicit_marks);
   f("window", true, o.window);
   f("small_bytes", true, o.small_bytes);
+  f("plan", true, o.plan);
+  f("order", true, o.order);
   f("staging_bytes", false, o.staging_bytes);
   f("join_timeout_s", false, o.join_timeout_s);
   f("wait_timeout_s", false, o.wait_timeout_s);
@@ -128,6 +131,8 @@ Status Options::validate() const {
   if (rank >= world_size) return bad("rank " + std::to_string(rank) + " is not below world_size " + std::to_string(world_size));
   if (min_members < 1 || min_members > world_size) return bad("min_members: " + std::to_string(min_members) + " is not in 1..world_size");
   if (transport != "auto" && transport != "shm" && transport != "tcp") return bad("transport: '" + transport + "' is none of auto, shm, tcp");
+  if (plan != "auto" && !algo::form_named(plan)) return bad("plan: '" + plan + "' is none of auto, direct, small, ring, doubling, gather");
+  if (order != "any" && order != "canonical") return bad("order: '" + order + "' is none of any, canonical");
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
   if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");
   if (staging_bytes < (1u << 20)) return bad("staging_bytes: at least 1M is needed");

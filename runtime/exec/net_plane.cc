@@ -22,7 +22,7 @@ kernels::Store store_for(std::size_t bytes) {
   return bytes >= kStreamBytes ? kernels::Store::kStream : kernels::Store::kCached;
 }
 
-void encode(const OpDesc& d, Writer& w) {
+void encode(const OpDesc& d, algo::Form form, Writer& w) {
   w.u8(static_cast<std::uint8_t>(d.kind));
   w.u8(static_cast<std::uint8_t>(d.type));
   w.u8(static_cast<std::uint8_t>(d.reduce));
@@ -30,7 +30,7 @@ void encode(const OpDesc& d, Writer& w) {
   w.u32(d.root);
   w.u64(d.count);
   w.u64(d.seen_epoch);
-  w.u64(0);
+  w.u64(static_cast<std::uint64_t>(form));  // who would carry the op out otherwise is found out before anybody prepares
 }
 
 }  // namespace
@@ -54,6 +54,7 @@ NetPlane::~NetPlane() {
   links_.leave(*this);
   staging_.give(std::move(spare_));
   staging_.give(std::move(scaled_));
+  staging_.give(std::move(scratch_));
   for (Output& o : outputs_) staging_.give(std::move(o.block));
   for (PeerState& p : peers_) staging_.give(std::move(p.input));
 }
@@ -96,7 +97,10 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
                 [&](Output& o) { return o.op <= released_ ? (staging_.give(std::move(o.block)), true) : false; });
   const std::size_t n = peers_.size();
   if (!planned_ || !(desc_ == op.desc) || root_ != op.root_index || tables_ != op.tables) {
-    algo::make_plan({op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false)}, plan_);
+    const algo::Request request{op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false)};
+    algo::make_plan(request, plan_);
+    form_ = algo::choose(op.desc, plan_, n, config_.rules);
+    if (routed()) algo::make_route(request, plan_, form_, route_);
     planned_ = true;
   }
   active_ = op.id;
@@ -104,10 +108,10 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   root_ = op.root_index;
   tables_ = op.tables;
   in_ = static_cast<const std::byte*>(op.in);
-  small_ = plan_.largest_bytes <= config_.small_bytes;
+  small_ = form_ == algo::Form::kSmall;
   made_ = kept_ = 0;
   folded_ = first_out_ = first_told_ = placed_told_ = false;
-  chunk_ = chunk_of(plan_.placed_bytes[self_]);
+  chunk_ = NetRoute::chunk_of(plan_.placed_bytes[self_]);
   sums_.clear();
   const auto refuse = [&](const std::string& why) {
     RunResult result(RunState::kNoMemory);
@@ -116,13 +120,15 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
     active_ = 0;
     return result;
   };
-  const std::size_t mine = foreign() != nullptr && !small_ ? foreign()->bytes : 0;
+  const std::size_t mine = foreign() != nullptr && form_ == algo::Form::kDirect ? foreign()->bytes : 0;
+  const std::size_t scratch = routed() ? route_.scratch_bytes : 0;
   const bool in_output = plan_.takes[self_].bytes == mine;  // what I make is part of my own output
   const std::size_t scaled = op.desc.scaled() ? plan_.input_bytes : 0;
-  if (!small_ && plan_.output_bytes + n * mine + scaled > config_.staging_bytes)
+  if (!small_ && plan_.output_bytes + n * mine + scratch + scaled > config_.staging_bytes)
     return refuse("needs more than staging_bytes=" + std::to_string(config_.staging_bytes));
   Output output{op.id, plan_.output_bytes, {}};
-  if (!reserve(output.block, output.bytes) || !reserve(spare_, in_output ? 0 : mine) || !reserve(scaled_, scaled))
+  if (!reserve(output.block, output.bytes) || !reserve(spare_, in_output ? 0 : mine) || !reserve(scaled_, scaled) ||
+      !reserve(scratch_, scratch))
     return refuse("found no memory");
   for (std::size_t i = 0; i < n; ++i) {
     PeerState& p = peers_[i];
@@ -138,8 +144,11 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
     kernels::scale(desc_.type, scaled_.memory.get(), in_, op.scalar.data(), scaled / size_of(desc_.type));
     in_ = scaled_.memory.get();
   }
+  if (routed())
+    hops_.begin(route_, desc_, self_, n, {in_, out_, scratch_.memory.get()},
+                route_.once && route_.largest_bytes <= config_.rules.small_bytes);
   Writer w;
-  encode(desc_, w);
+  encode(desc_, form_, w);
   if (plan_.told)
     for (const algo::Span& give : plan_.gives) w.u64(give.bytes);
   ready_out_ = w.take();
@@ -151,12 +160,20 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
     result.detail = "descriptor of a wrong size";
     return result;
   }
-  op.plan = small_ ? "small" : "direct";
+  op.plan = algo::name_of(form_);
   op.progress.stage = 1;
   return RunState::kPrepared;
 }
 
+// Who sends me nothing may still have to be compared with; a barrier of hops has no bytes, but messages.
+bool NetPlane::complete_route() const {
+  for (std::size_t i = 0; i < peers_.size(); ++i)
+    if (i != self_ && hops_.hears(i) && !peers_[i].same) return false;
+  return hops_.made() && (!route_.gathers || folded_);
+}
+
 bool NetPlane::complete() const {
+  if (routed()) return complete_route();
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     if (i == self_) continue;
     if (!peers_[i].same || (!small_ && peers_[i].result_got < plan_.takes[i].bytes)) return false;
@@ -166,13 +183,16 @@ bool NetPlane::complete() const {
   return kept_ == plan_.takes[self_].bytes;
 }
 
-// Small: my whole output, once all inputs are here.
+// Small, gather: my whole output, once all inputs are here.
 bool NetPlane::make_small() {
   const std::size_t n = peers_.size();
-  if (folded_) return false;
-  for (std::size_t i = 0; i < n; ++i)
+  if (folded_ || (!small_ && !hops_.made())) return false;
+  for (std::size_t i = 0; i < n && small_; ++i)
     if (i != self_ && !peers_[i].same) return false;
-  const auto input = [&](std::size_t i) { return i == self_ ? in_ : peers_[i].ready.data() + kDescBytes; };
+  const auto input = [&](std::size_t i) -> const std::byte* {
+    if (!small_) return scratch_.memory.get() + route_.inputs[i];
+    return i == self_ ? in_ : peers_[i].ready.data() + kDescBytes;
+  };
   for (const algo::Piece& piece : plan_.result) {
     if (piece.bytes == 0) continue;  // no pointer need be valid
     if (!piece.fold) {
@@ -215,8 +235,14 @@ bool NetPlane::make_placed() {
 }
 
 bool NetPlane::produce(ExecContext& context) {
-  const bool done = small_ ? make_small() : make_placed();
-  const bool whole = small_ ? folded_ : stands() == plan_.placed_bytes[self_];
+  bool done = false, whole = false;
+  if (routed()) {
+    done = hops_.produce() || (route_.gathers && make_small());
+    whole = route_.gathers ? folded_ : hops_.folded();
+  } else {
+    done = small_ ? make_small() : make_placed();
+    whole = small_ ? folded_ : stands() == plan_.placed_bytes[self_];
+  }
   if (whole && first_told_ && !std::exchange(placed_told_, true)) context.failpoints->hit(Point::kAfterPlaced);
   return done;
 }
@@ -232,7 +258,7 @@ std::optional<RunResult> NetPlane::mismatch() const {
     const auto head = [&](std::size_t bytes) {
       return std::equal(p.ready.begin(), p.ready.begin() + static_cast<std::ptrdiff_t>(bytes), ready_out_.begin());
     };
-    result.stale_epoch = head(16) && !head(kDescBytes);  // all but seen_epoch
+    result.stale_epoch = head(16) && !head(24);  // all but seen_epoch
     return result;
   }
   if (plan_.told && plan_.takes[self_].bytes != plan_.gives[self_].bytes) {

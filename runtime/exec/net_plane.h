@@ -1,6 +1,7 @@
 // NetPlane: the ops of a view over TCP links (DATA_PATH.md). Executes any algo::Plan, by what it says of me:
 //
 // Small ops ("small"): every member sends its whole input beside the descriptor, everybody makes its output from them.
+// Routed ops ("ring", "doubling", "gather"): hops of an algo::Route, carried out by a NetRoute in own staging and scratch.
 // Large ops ("direct"): ranges of my input go to those who fold them, then what each placed goes to those who need it,
 // in chunks as they stand; prepared when my whole output stands in own staging. A block that is placed as a copy is
 // sent from the caller's input, which stays until the commit. Received bytes only ever go to own staging. Nothing large
@@ -16,7 +17,8 @@
 #include <vector>
 
 #include "ft/core/view.h"
-#include "runtime/algo/plan.h"
+#include "runtime/algo/choice.h"
+#include "runtime/exec/net_route.h"
 #include "runtime/exec/net_staging.h"
 #include "runtime/exec/plane.h"
 #include "transport/tcp/link_set.h"
@@ -26,8 +28,8 @@ namespace regroup {
 class NetPlane final : public Plane, private tcp::LinkUser {
  public:
   struct Config {
-    std::size_t small_bytes = 32768;
     std::size_t staging_bytes = std::size_t{1} << 30;
+    algo::Rules rules;  // the same at every member
   };
   // Enters the view on the links. kRefused: a member's address cannot be read.
   static Result<std::unique_ptr<NetPlane>> open(tcp::LinkSet& links, NetStaging& staging, const View& view,
@@ -46,7 +48,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
  private:
   static constexpr std::size_t kDescBytes = 32;
   static constexpr std::size_t kMaxEarly = 64;
-  enum Type : std::uint16_t { kReady = tcp::kFirstUserType, kInput, kResult, kPrepared };
+  enum Type : std::uint16_t { kReady = tcp::kFirstUserType, kInput, kResult, kPrepared, kHop };
   struct Early {  // descriptor of an op that has not begun here
     OpId op = 0;
     bool whole = false;
@@ -55,7 +57,8 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   struct PeerState {
     bool ready_sent = false, ready_seen = false;
     bool same = false;             // its descriptor equals mine, its table fits mine
-    std::vector<std::byte> ready;  // descriptor, then the input of a small op or the table of a told one
+    std::vector<std::byte> ready;  // descriptor, then the input of a small op, the table of a told one, a small hop
+    std::vector<std::byte> parcel;  // my descriptor with a small hop, while it is sent
     std::deque<Early> early;
     NetStaging::Block input;                    // its part of what I fold
     std::size_t input_sent = 0, input_got = 0;  // bytes
@@ -77,6 +80,8 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool flushed(std::size_t peer) override;
   tcp::Placement place_ready(PeerState& p, const wire::Frame& frame);
   bool take_ready(std::size_t peer);
+  bool take_parcel(std::size_t peer);
+  bool next_ready(std::size_t peer, tcp::Outgoing& out);
   bool take_early(std::size_t peer);
   bool send_input(std::size_t peer, tcp::Outgoing& out);
   bool send_result(std::size_t peer, tcp::Outgoing& out);
@@ -88,6 +93,8 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool make_small();
   bool make_placed();
   [[nodiscard]] bool complete() const;
+  [[nodiscard]] bool complete_route() const;
+  [[nodiscard]] bool routed() const { return algo::routed(form_); }
   [[nodiscard]] std::optional<RunResult> mismatch() const;
   [[nodiscard]] std::optional<RunResult> broken() const;
   template <class Done>
@@ -97,12 +104,6 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] std::size_t input_from(std::size_t peer) const;  // bytes of its input that I need
   [[nodiscard]] std::size_t stands() const;                      // bytes of my placed ones that may be sent
   [[nodiscard]] const std::byte* placed_at(std::size_t at) const;
-  // Payload of a frame: small enough that receive, fold and send of one part overlap, large enough to pay for a frame.
-  // A multiple of every type.
-  static constexpr std::size_t kMaxChunk = 1u << 20, kMinChunk = 64u << 10;
-  static std::size_t chunk_of(std::size_t part) {
-    return std::clamp(part / 8 / kMinChunk * kMinChunk, kMinChunk, kMaxChunk);
-  }
 
   tcp::LinkSet& links_;
   NetStaging& staging_;
@@ -119,15 +120,18 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   algo::TablesPtr tables_;
   algo::Plan plan_;
   const std::byte* in_ = nullptr;
-  bool small_ = false;
+  algo::Form form_ = algo::Form::kDirect;
+  bool small_ = false;  // form_ == kSmall
+  algo::Route route_;
+  NetRoute hops_;
   std::byte* out_ = nullptr;     // staging of the whole output
   std::byte* placed_ = nullptr;  // what I make of others' inputs: its place in the output, or spare_
-  NetStaging::Block spare_, scaled_;
+  NetStaging::Block spare_, scaled_, scratch_;
   std::size_t made_ = 0;             // bytes of that which stand
   std::size_t kept_ = 0;             // bytes of my own block that stand in the output
   std::size_t chunk_ = 0;            // of what I place: folded, summed and sent on at a time
   std::vector<std::uint64_t> sums_;  // checksums of its chunks, once for all peers
-  bool folded_ = false;              // small: the output stands
+  bool folded_ = false;              // small, gather: the output stands
   bool first_out_ = false, first_told_ = false, placed_told_ = false;
   OpId announce_ = 0, released_ = 0;
   std::vector<std::byte> ready_out_;

@@ -8,7 +8,7 @@
 namespace regroup {
 
 tcp::Placement NetPlane::place_ready(PeerState& p, const wire::Frame& frame) {
-  const std::size_t most = kDescBytes + std::max(config_.small_bytes, peers_.size() * 8);
+  const std::size_t most = kDescBytes + std::max(config_.rules.small_bytes, peers_.size() * 8);
   if (frame.length < kDescBytes || frame.length > most) return {};
   if (frame.op == active_) {
     if (p.ready_seen) return {};
@@ -28,6 +28,11 @@ tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
   // Bytes of a peer whose descriptor differs have no place here; the decision that fails the op is under way.
   if (frame.op != active_ || !p.ready_seen) return {};
   if (!p.same) return {tcp::Take::kDiscard, nullptr};
+  if (routed() != (frame.type == kHop)) return {};
+  if (routed()) {
+    std::byte* to = hops_.place(peer, frame);
+    return to == nullptr ? tcp::Placement{} : tcp::Placement{tcp::Take::kInto, to};
+  }
   if (small_ || (frame.type != kInput && frame.type != kResult)) return {};
   const bool input = frame.type == kInput;
   const algo::Take& take = plan_.takes[peer];
@@ -50,6 +55,7 @@ bool NetPlane::arrived(std::size_t peer, const wire::Frame& frame) {
     return take_early(peer);
   }
   if (frame.op != active_) return true;
+  if (frame.type == kHop) hops_.arrived(peer, frame);
   if (frame.type == kInput) p.input_got += frame.length;
   if (frame.type == kResult) p.result_got += frame.length;
   return true;
@@ -72,6 +78,7 @@ bool NetPlane::take_ready(std::size_t peer) {
   p.ready_seen = true;
   p.same = std::equal(p.ready.begin(), p.ready.begin() + kDescBytes, ready_out_.begin());
   if (!p.same) return true;
+  if (routed()) return take_parcel(peer);
   const std::size_t more = plan_.told ? peers_.size() * 8 : small_ ? plan_.inputs[peer] : 0;
   if (p.ready.size() != kDescBytes + more) return false;
   if (plan_.told) {
@@ -81,20 +88,28 @@ bool NetPlane::take_ready(std::size_t peer) {
   return true;
 }
 
+// What came beside the descriptor of a routed op. False: not what belongs there.
+bool NetPlane::take_parcel(std::size_t peer) {
+  const std::span<const std::byte> bytes = std::span<const std::byte>(peers_[peer].ready).subspan(kDescBytes);
+  if (!hops_.hears(peer)) return false;
+  if (!hops_.together()) return bytes.empty();
+  if (bytes.size() != hops_.parcel_bytes(peer)) return false;
+  hops_.parcel_came(peer, bytes);
+  return true;
+}
+
 bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
   out.frame = {};
   out.frame.op = active_;
-  if (active_ != 0 && !p.ready_sent) {
-    p.ready_sent = true;
-    out.frame.type = kReady;
-    wire::fill(out.frame, ready_out_);
-    out.payload = ready_out_.data();
-    return true;
-  }
+  if (active_ != 0 && !p.ready_sent && next_ready(peer, out)) return true;
   if (active_ != 0 && !first_told_ && p.ready_sent)
     return false;  // the failpoint of the first frame comes before the second
-  if (active_ != 0 && !small_ && p.same && (send_input(peer, out) || send_result(peer, out))) return true;
+  if (active_ != 0 && !small_ && p.same && p.ready_sent) {
+    out.frame.type = kHop;
+    if (routed() ? !hops_.together() && hops_.next(peer, out) : send_input(peer, out) || send_result(peer, out))
+      return true;
+  }
   if (p.prepared_sent >= announce_) return false;
   p.prepared_sent = announce_;
   out.frame.type = kPrepared;
@@ -103,12 +118,34 @@ bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
   return true;
 }
 
+// My descriptor, and with it what is small. Routed: only to those whom a hop goes to (or comes from), when that stands.
+bool NetPlane::next_ready(std::size_t peer, tcp::Outgoing& out) {
+  PeerState& p = peers_[peer];
+  std::vector<std::byte>* message = &ready_out_;
+  if (routed()) {
+    if (!hops_.tells(peer)) return false;
+    if (hops_.together()) {
+      const auto bytes = hops_.parcel(peer);
+      if (!bytes) return false;
+      hops_.parcel_sent(peer);
+      message = &p.parcel;
+      message->assign(ready_out_.begin(), ready_out_.end());
+      message->insert(message->end(), bytes->begin(), bytes->end());
+    }
+  }
+  p.ready_sent = true;
+  out.frame.type = kReady;
+  wire::fill(out.frame, *message);
+  out.payload = message->data();
+  return true;
+}
+
 // The peer's range of my input.
 bool NetPlane::send_input(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
   const algo::Span& range = plan_.reads[peer];
   if (p.input_sent == range.bytes) return false;
-  const std::size_t at = p.input_sent, chunk = chunk_of(range.bytes);
+  const std::size_t at = p.input_sent, chunk = NetRoute::chunk_of(range.bytes);
   out.frame.type = kInput;
   out.frame.offset = at;
   out.frame.chunk = static_cast<std::uint32_t>(at / chunk);
@@ -147,6 +184,10 @@ std::size_t NetPlane::unsent() const {
     const PeerState& p = peers_[i];
     if (p.prepared_sent < announce_) ++count;
     if (active_ == 0 || (p.ready_sent && small_)) continue;
+    if (routed()) {
+      count += (hops_.tells(i) && !p.ready_sent) || (!hops_.together() && p.same && hops_.unsent(i));
+      continue;
+    }
     count += !p.ready_sent || (p.same && (p.input_sent < plan_.reads[i].bytes || p.result_sent < plan_.gives[i].bytes));
   }
   return count;

@@ -23,15 +23,17 @@ struct Case {
   Buffer want;
 };
 
-std::vector<Case> all_cases(std::size_t members) {
+std::vector<Case> all_cases(std::size_t members, bool exact) {
   const std::size_t counts[] = {0, 1, members > 1 ? members - 1 : 2, 37, 3001, 8193};  // elements
   std::vector<Case> cases;
   for (int t = 0; t < kDataTypeCount; ++t)
     for (int o = 0; o < kReduceOpCount; ++o)
       for (std::size_t count : counts) {
+        const bool half = size_of(static_cast<DataType>(t)) == 2;
+        if (exact && half && static_cast<ReduceOp>(o) == ReduceOp::kProd) continue;  // no product of many is exact
         const std::size_t n = cases.size();
         Case c{static_cast<DataType>(t), static_cast<ReduceOp>(o), count, n % 2 == 0, n / 2 % 2 == 0, n % 7, {}, {}};
-        const auto flavour = n % 3 == 0 ? testing::Flavour::kSmallIntegers : testing::Flavour::kSimilar;
+        const auto flavour = n % 3 == 0 || exact ? testing::Flavour::kSmallIntegers : testing::Flavour::kSimilar;
         c.inputs = testing::make_inputs(c.type, flavour, count, members, n + 1);
         c.want = testing::reference_reduce(c.type, c.op, c.inputs);
         cases.push_back(std::move(c));
@@ -67,7 +69,7 @@ TEST_CASE("an all-reduce of every type, operation, size and memory has the refer
   const int members = GENERATE(1, 2, 3, 4, 5);
   World world(transport, members);
   REQUIRE(world.start() == "");
-  const std::vector<Case> cases = all_cases(static_cast<std::size_t>(members));
+  const std::vector<Case> cases = all_cases(static_cast<std::size_t>(members), !in_member_order(transport));
   const auto wrong = World::each(world.ranks(), [&](int rank) -> std::string {
     constexpr std::size_t kBytes = 8193 * 8 + 16;
     Group& group = world.at(rank);

@@ -206,7 +206,7 @@ TEST_CASE("every member is told of every view, in order, and view() is the last 
     CHECK(views[1].epoch == views[0].epoch + 1);
     CHECK(views[1].epoch == view.epoch);
     CHECK(view.log == world.log_id());
-    CHECK(view.transport == transport);
+    CHECK(transport.starts_with(view.transport));
     CHECK(view.members[view.self].replica == static_cast<std::uint32_t>(rank));
     CHECK(world.at(rank).id().replica == static_cast<std::uint32_t>(rank));
     CHECK(world.at(rank).steps() == 6);

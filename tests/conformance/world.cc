@@ -5,18 +5,33 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
 #include "base/check.h"
 
 namespace regroup::conformance {
 
 const std::vector<std::string>& transports() {
-  static const std::vector<std::string> all = {"shm", "tcp"};
+  static const std::vector<std::string> all = [] {
+    std::vector<std::string> names;
+    const char* given = std::getenv("REGROUP_TEST_TRANSPORTS");
+    std::istringstream text(given != nullptr ? given : "shm tcp");
+    for (std::string name; text >> name;) names.push_back(name);
+    return names;
+  }();
   return all;
+}
+
+bool in_member_order(const std::string& transport) {
+  return !transport.ends_with(":ring") && !transport.ends_with(":doubling");
 }
 
 World::World(std::string transport, int size, Tweak tweak)
     : transport_(std::move(transport)), size_(size), tweak_(std::move(tweak)), groups_(static_cast<std::size_t>(size)) {
+  if (const std::size_t colon = transport_.find(':'); colon != std::string::npos) {
+    plan_ = transport_.substr(colon + 1);
+    transport_.resize(colon);
+  }
   std::string folder = (std::filesystem::temp_directory_path() / "regroup-conformance-XXXXXX").string();
   RG_CHECK(::mkdtemp(folder.data()) != nullptr);
   folder_ = folder;
@@ -62,6 +77,7 @@ Options World::options(int rank) const {
   options.rank = rank;
   options.world_size = size_;
   options.transport = transport_;
+  options.plan = plan_;
   options.small_bytes = 4096;
   options.join_timeout_s = kBound_s;
   options.wait_timeout_s = kBound_s;

@@ -20,8 +20,11 @@
 
 namespace regroup::conformance {
 
-// Every transport that the suite must hold for. The one place that names them.
+// Every transport that the suite must hold for. The one place that names them. REGROUP_TEST_TRANSPORTS names others, also
+// with a plan that every op takes that can: "tcp:ring tcp:doubling".
 const std::vector<std::string>& transports();
+// Its plans fold in member order, as the reference does; else rounded sums have other bits (the same at all members).
+bool in_member_order(const std::string& transport);
 
 inline constexpr double kBound_s = 30;  // nothing that is expected to end takes longer, sanitizers included
 
@@ -64,7 +67,7 @@ class World {
   [[nodiscard]] const std::string& folder() const { return folder_; }  // of the coordinator's logs
 
  private:
-  std::string transport_, folder_, group_, address_;
+  std::string transport_, plan_ = "auto", folder_, group_, address_;
   int size_;
   Tweak tweak_;
   std::vector<std::unique_ptr<Group>> groups_;

@@ -1,4 +1,4 @@
-// scale(): every type against the definition, at odd addresses, in place, and nothing outside.
+// scale() and divide(): every type against the definition, at odd addresses, in place, and nothing outside.
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -67,5 +67,25 @@ TEST_CASE("scale multiplies every element by the factor, at any address and in p
           if (i < skew || i >= skew + bytes) outside = outside && out[i] == 0x5a;
         CHECK(all);
         CHECK(outside);
+      }
+}
+
+TEST_CASE("a sum divided by its number of sources is the average that one fold makes, of every type") {
+  for (int t = 0; t < kDataTypeCount; ++t)
+    for (const std::size_t k : {2u, 3u, 5u, 17u})  // one source is a copy
+      for (const std::size_t skew : {0u, 1u}) {
+        const auto type = static_cast<DataType>(t);
+        // Partial sums of f16 and bf16 are rounded: small integers, which are exact, have the same bits.
+        const bool small = type == DataType::kF16 || type == DataType::kBF16;
+        const auto inputs = make_inputs(type, small ? Flavour::kSmallIntegers : Flavour::kCorners, 301, k, k + skew);
+        std::vector<const void*> sources;
+        for (const Buffer& b : inputs) sources.push_back(b.data());
+        const std::size_t bytes = inputs[0].size();
+        Buffer want(bytes + 1, 0x5a), got(bytes + 1, 0x5a);
+        kernels::reduce(type, ReduceOp::kAvg, want.data() + skew, sources, 301);
+        kernels::reduce(type, ReduceOp::kSum, got.data() + skew, sources, 301);
+        kernels::divide(type, got.data() + skew, static_cast<std::uint32_t>(k), 301);
+        CAPTURE(name_of(type), k, skew);
+        CHECK(got == want);
       }
 }

@@ -26,6 +26,8 @@ struct REGROUP_API Options {
   bool explicit_marks = false;       // (=) only ops with OpOptions::mark end a step; false: every op does
   std::uint32_t window = 8;          // (=) ops that may be uncommitted at once, 1 to 32; the next submit waits
   std::size_t small_bytes = 32768;   // (=) ops up to this size go through one cache-resident exchange
+  std::string plan = "auto";         // (=) over networks: auto, or one that every op takes that can: direct, ring, doubling, gather
+  std::string order = "any";         // (=) canonical: only plans that fold in member order, so that all have the same bits
   std::size_t staging_bytes = 1ull << 30;  // bound of staged private buffers and received chunks
   double join_timeout_s = 60;        // bound of Group::join
   double wait_timeout_s = 300;       // bound of a wait that names none
