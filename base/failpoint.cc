@@ -27,7 +27,8 @@ Status Failpoints::arm(std::string_view spec) {
     Armed armed{Point::kCount, 1, Action::kKill};
     if (const std::size_t hash = name.find('#'); hash != name.npos) {
       const std::string_view n = name.substr(hash + 1);
-      if (std::from_chars(n.data(), n.data() + n.size(), armed.at).ptr != n.data() + n.size() || n.empty())
+      const auto [end, error] = std::from_chars(n.data(), n.data() + n.size(), armed.at);
+      if (error != std::errc{} || end != n.data() + n.size())
         return {Code::kConfig, "failpoint '" + std::string(item) + "': the number after # is not one"};
       name = name.substr(0, hash);
     }

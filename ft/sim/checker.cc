@@ -10,9 +10,11 @@ std::string who(const Record& r) { return "member " + number(r.replica) + " (lif
 
 }  // namespace
 
-Checker::Op& Checker::op_of(Log& log, OpId op) {
-  if (log.ops.size() <= op) log.ops.resize(op + 1);
-  return log.ops[op];
+// Whether op ends no step, as far as the history goes.
+bool Checker::known_to_be_inside(const Log& log, OpId op) {
+  if (op == 0 || log.ops.empty() || log.ops.rbegin()->first < op) return false;
+  auto it = log.ops.find(op);
+  return it == log.ops.end() || !it->second.mark;
 }
 
 std::string Checker::on(const Record& r) {
@@ -23,11 +25,11 @@ std::string Checker::on(const Record& r) {
     log.trims[r.epoch] = r.op;
     if (r.op < log.last_trim) return "G4: epoch " + number(r.epoch) + " trims at " + number(r.op) + ", behind the one before";
     log.last_trim = r.op;
-    for (OpId k = r.op + 1; k < log.ops.size(); ++k)
-      if (log.ops[k].committed && log.ops[k].epoch <= r.prev)
-        return "G1: op " + number(k) + " was committed in epoch " + number(log.ops[k].epoch) + ", but epoch " +
+    for (auto it = log.ops.upper_bound(r.op); it != log.ops.end(); ++it)
+      if (it->second.committed && it->second.epoch <= r.prev)
+        return "G1: op " + number(it->first) + " was committed in epoch " + number(it->second.epoch) + ", but epoch " +
                number(r.epoch) + " trims at " + number(r.op);
-    if (r.planned && r.op != 0 && r.op < log.ops.size() && !log.ops[r.op].mark)
+    if (r.planned && known_to_be_inside(log, r.op))
       return "G4: a planned change is cut at op " + number(r.op) + ", which ends no step";
     return "";
   }
@@ -38,7 +40,7 @@ std::string Checker::on(const Record& r) {
   if (r.log != 0) life.log = r.log;
   switch (r.what) {
     case What::kSubmitted: {
-      Op& op = op_of(log, r.op);
+      Op& op = log.ops[r.op];
       if (life.submitted != 0 && r.op != life.submitted + 1)
         return "G4: " + who(r) + " numbers op " + number(r.op) + " after op " + number(life.submitted);
       life.submitted = r.op;
@@ -66,7 +68,7 @@ std::string Checker::on(const Record& r) {
         return "G4: " + who(r) + " holds the state as of op " + number(life.settled) + " and enters at " + number(r.op);
       life.settled = r.op;
       life.submitted = r.op;
-      if (r.op != 0 && log.ops.size() > r.op && !op_of(log, r.op).mark) return "G4: " + who(r) + " begins in mid-step, behind op " + number(r.op);
+      if (known_to_be_inside(log, r.op)) return "G4: " + who(r) + " begins in mid-step, behind op " + number(r.op);
       life.has_state = life.has_state || r.op == 0;
       return "";
     }
@@ -74,7 +76,7 @@ std::string Checker::on(const Record& r) {
       life.settled = r.op;
       life.state = r.state;
       life.has_state = r.state != 0 || r.op == 0;
-      if (op_of(log, r.op).has_state && life.has_state && op_of(log, r.op).state != r.state)
+      if (log.ops[r.op].has_state && life.has_state && log.ops[r.op].state != r.state)
         return "G4: " + who(r) + " took a state as of op " + number(r.op) + " that is not the others'";
       return "";
     case What::kCommitted:
@@ -91,7 +93,7 @@ std::string Checker::settle(Life& life, Log& log, const Record& r) {
     return "G4: " + who(r) + " settles op " + number(r.op) + " after op " + number(life.settled);
   life.begun = true;
   life.settled = r.op;
-  Op& op = op_of(log, r.op);
+  Op& op = log.ops[r.op];
   const bool is_commit = r.what == What::kCommitted;
   ++(is_commit ? totals_.commits : totals_.failures);
   if (op.settled && op.committed != is_commit)

@@ -12,7 +12,6 @@
 #include <map>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "ft/sim/history.h"
 
@@ -50,12 +49,12 @@ class Checker {
   struct Log {
     std::map<Epoch, std::uint64_t> durable;  // fingerprints
     std::map<Epoch, OpId> trims;
-    std::vector<Op> ops;
+    std::map<OpId, Op> ops;  // a record may name any number: nothing grows by more than it says
     OpId last_trim = 0;
   };
   std::string settle(Life& life, Log& log, const Record& r);
   std::string committed(Op& op, const Record& r);
-  static Op& op_of(Log& log, OpId op);
+  static bool known_to_be_inside(const Log& log, OpId op);
   std::unordered_map<std::uint32_t, Life> lives_;
   std::map<LogId, Log> logs_;
   Totals totals_;

@@ -15,7 +15,8 @@
 namespace regroup {
 namespace {
 
-Duration seconds(double s) { return Duration::from_ns(static_cast<std::int64_t>(s * 1e9)); }
+// Of a caller: at most as long as a Duration can be.
+Duration seconds(double s) { return Duration::from_ns(s < 9e9 ? static_cast<std::int64_t>(s * 1e9) : INT64_MAX); }
 
 }  // namespace
 

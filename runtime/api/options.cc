@@ -12,6 +12,8 @@
 namespace regroup {
 namespace {
 
+constexpr double kMaxTimeoutS = 1e9;  // its nanoseconds fit a Duration
+
 // "64M", "1G", "4096": bytes.
 bool parse(std::string_view text, std::uint64_t& value) {
   std::uint64_t unit = 1;
@@ -20,8 +22,8 @@ bool parse(std::string_view text, std::uint64_t& value) {
     text.remove_suffix(1);
   }
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  value *= unit;
-  return error == std::errc{} && end == text.data() + text.size() && !text.empty();
+  if (error != std::errc{} || end != text.data() + text.size() || text.empty()) return false;
+  return !__builtin_mul_overflow(value, unit, &value);
 }
 bool parse(std::string_view text, double& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -136,7 +138,8 @@ Status Options::validate() const {
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
   if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");
   if (staging_bytes < (1u << 20)) return bad("staging_bytes: at least 1M is needed");
-  if (!(join_timeout_s > 0 && wait_timeout_s > 0 && unavailable_timeout_s > 0)) return bad("timeouts must be positive");
+  for (const double s : {join_timeout_s, wait_timeout_s, unavailable_timeout_s})
+    if (!(s > 0 && s <= kMaxTimeoutS)) return bad("timeouts must be positive, and at most 1e9 s");
   for (std::size_t i = 0; i < state.size(); ++i) {
     if (state[i].name.empty() || state[i].name.size() > 255) return bad("state: a buffer's name must have 1 to 255 characters");
     if (state[i].bytes != 0 && state[i].data == nullptr) return bad("state '" + state[i].name + "': no address");

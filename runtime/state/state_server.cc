@@ -72,7 +72,7 @@ void StateServer::serve(Fd connection) {
   Stream stream(std::move(connection), config_.group, config_.secret, now() + config_.patience, &stop_);
   if (!stream.open_as_server()) return;
   wire::Frame request;
-  if (!stream.expect(kRequest, request)) return;
+  if (!stream.expect(kRequest, request, 0)) return;
   const Instant until = now() + config_.patience;
   while (!config_.stable_as_of(request.op)) {
     if (stop_.load() || now() >= until) {
@@ -117,7 +117,12 @@ Result<Served> fetch_state(const std::string& host, std::uint16_t port, const st
   pollfd p{connection->get(), POLLOUT, 0};
   ::poll(&p, 1, static_cast<int>(std::clamp<std::int64_t>((deadline - now()).ns / 1'000'000, 0, 2000)));
   if (Status s = net::finish_connect(connection->get()); !s) return s.error();
-  Stream stream(std::move(*connection), group, secret, deadline, stop);
+  return fetch_over(std::move(*connection), group, secret, op, state, deadline, stop);
+}
+
+Result<Served> fetch_over(Fd connection, const std::string& group, const std::string& secret, OpId op,
+                          std::span<const StateBuffer> state, Instant deadline, const std::atomic<bool>* stop) {
+  Stream stream(std::move(connection), group, secret, deadline, stop);
   if (Status s = stream.open_as_client(); !s) return s.error();
   wire::Frame frame;
   frame.type = kRequest;

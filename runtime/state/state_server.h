@@ -60,5 +60,8 @@ class StateServer {
 [[nodiscard]] Result<Served> fetch_state(const std::string& host, std::uint16_t port, const std::string& group,
                                          const std::string& secret, OpId op, std::span<const StateBuffer> state,
                                          Instant deadline, const std::atomic<bool>* stop);
+// The same over a connection that stands.
+[[nodiscard]] Result<Served> fetch_over(Fd connection, const std::string& group, const std::string& secret, OpId op,
+                                        std::span<const StateBuffer> state, Instant deadline, const std::atomic<bool>* stop);
 
 }  // namespace regroup::state

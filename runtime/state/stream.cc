@@ -79,10 +79,11 @@ Status Stream::receive_payload(const wire::Frame& frame, std::span<std::byte> in
   return {};
 }
 
-Result<std::vector<std::byte>> Stream::expect(std::uint16_t type, wire::Frame& frame) {
+Result<std::vector<std::byte>> Stream::expect(std::uint16_t type, wire::Frame& frame, std::size_t max_bytes) {
   Result<wire::Frame> got = receive_header();
   if (!got) return got.error();
   frame = *got;
+  if (frame.length > max_bytes) return Error{Code::kRefused, "state transfer: a frame over its bound"};
   std::vector<std::byte> payload(frame.length);
   if (Status s = receive_payload(frame, payload); !s) return s.error();
   if (frame.type == kFailed)
@@ -98,7 +99,7 @@ Status Stream::open_as_client() {
   if (Status s = send(frame, auth.open()); !s) return s;
   while (!auth.done()) {
     wire::Frame got;
-    Result<std::vector<std::byte>> message = expect(kAuth, got);
+    Result<std::vector<std::byte>> message = expect(kAuth, got, wire::kMaxAuthBytes);
     if (!message) return message.error();
     wire::AuthStep step = auth.on(*message);
     if (!step.reply.empty())
@@ -114,7 +115,7 @@ Status Stream::open_as_server() {
   frame.type = kAuth;
   while (!auth.done()) {
     wire::Frame got;
-    Result<std::vector<std::byte>> message = expect(kAuth, got);
+    Result<std::vector<std::byte>> message = expect(kAuth, got, wire::kMaxAuthBytes);
     if (!message) return message.error();
     wire::AuthStep step = auth.on(*message);
     if (!step.reply.empty())

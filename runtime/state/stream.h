@@ -27,8 +27,9 @@ class Stream {
   // Header, then the payload into `into` (its size must be Frame::length).
   [[nodiscard]] Result<wire::Frame> receive_header();
   [[nodiscard]] Status receive_payload(const wire::Frame& frame, std::span<std::byte> into);
-  // A whole small frame of this type.
-  [[nodiscard]] Result<std::vector<std::byte>> expect(std::uint16_t type, wire::Frame& frame);
+  // A whole small frame of this type, of at most so many bytes: nothing is allocated for more.
+  [[nodiscard]] Result<std::vector<std::byte>> expect(std::uint16_t type, wire::Frame& frame,
+                                                      std::size_t max_bytes = wire::kMaxPayloadBytes);
 
  private:
   [[nodiscard]] Status wait(short events);

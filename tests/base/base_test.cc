@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/fd.h"
 #include "base/ids.h"
 #include "base/result.h"
@@ -54,4 +55,11 @@ TEST_CASE("never stays never when a duration is added") {
 TEST_CASE("incarnations are random and never null") {
   REQUIRE_FALSE(random_incarnation().is_null());
   REQUIRE(random_incarnation() != random_incarnation());
+}
+
+TEST_CASE("a failpoint whose count fits no number is refused, not armed at the first hit") {
+  Failpoints points;
+  CHECK(points.arm("step#99999999999999999999=call").code() == Code::kConfig);
+  CHECK(points.arm("step#=call").code() == Code::kConfig);
+  CHECK(points.arm("step#18446744073709551615=call").ok());
 }

@@ -161,3 +161,10 @@ TEST_CASE("a side that has failed stays failed") {
   CHECK(!server.on(right.open()).status.ok());
   CHECK(!server.done());
 }
+
+TEST_CASE("a refusal without a word still has a reason here") {
+  AuthClient client("g", "", Nonce{});
+  const AuthStep step = client.on(auth_reject(""));
+  REQUIRE_FALSE(step.status.ok());
+  CHECK_FALSE(step.status.error().detail.empty());
+}

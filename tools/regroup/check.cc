@@ -5,57 +5,24 @@
 #include <cstdio>
 #include <fstream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "ft/sim/checker.h"
+#include "ft/sim/history_reader.h"
 #include "tools/regroup/commands.h"
 
 namespace regroup::tools {
 namespace {
 
-using nlohmann::json;
-
-std::optional<sim::What> what_of(const std::string& name) {
-  for (int i = 0; i < static_cast<int>(sim::What::kCount); ++i)
-    if (name == sim::name_of(static_cast<sim::What>(i))) return static_cast<sim::What>(i);
-  return std::nullopt;  // an event that the checker has no use for
-}
-
-// One file: a life of its own where its lines do not say whose they are (a flight record is one process's).
 Status read(const std::string& path, std::uint32_t file, std::vector<sim::Record>& out) {
   std::ifstream in(path);
   if (!in) return {Code::kSystem, path + ": cannot be opened"};
+  sim::HistoryReader reader(file);
   std::string line;
-  std::uint32_t life = file << 16;  // a flight record goes on with another life when one is over
   for (std::size_t number = 1; std::getline(in, line); ++number) {
-    if (line.empty() || line[0] == '#') continue;
-    const json j = json::parse(line, nullptr, false);
-    if (!j.is_object()) return {Code::kInvalid, path + ":" + std::to_string(number) + ": not a JSON object"};
-    const std::optional<sim::What> what = what_of(j.value("event", ""));
-    if (!what) continue;
-    sim::Record r;
-    r.what = *what;
-    r.time_ns = j.value("time_ns", std::int64_t{0});
-    r.life = j.value("life", life);
-    r.replica = j.value("replica", file);
-    r.op = j.value("op", OpId{0});
-    r.epoch = j.value("epoch", Epoch{0});
-    r.log = j.value("log", LogId{0});
-    r.mark = j.value("mark", 1) != 0;
-    r.planned = j.value("planned", 0) != 0;
-    r.untouched = j.value("untouched", 1) != 0;
-    r.code = static_cast<Code>(j.value("code", 0));
-    r.prev = j.value("prev", Epoch{0});
-    r.high = j.value("high", OpId{0});
-    r.decision = j.value("decision", std::uint64_t{0});
-    r.contributors = j.value("contributors", std::uint64_t{0});
-    r.divisor = j.value("divisor", 0u);
-    r.value = {j.value("counts", std::uint64_t{0}), j.value("tag", std::uint64_t{0})};
-    r.expected = {j.value("expected_counts", std::uint64_t{0}), j.value("expected_tag", std::uint64_t{0})};
-    r.state = j.value("state", std::uint64_t{0});
-    out.push_back(r);
-    if (*what == sim::What::kEnded && !j.contains("life")) ++life;
+    Result<std::optional<sim::Record>> record = reader.on(line);
+    if (!record) return {record.code(), path + ":" + std::to_string(number) + ": " + record.error().detail};
+    if (*record) out.push_back(**record);
   }
   return {};
 }

@@ -95,7 +95,7 @@ AuthStep AuthClient::on(std::span<const std::byte> message) {
   const std::uint8_t tag = r.u8();
   if (tag == kReject && (state_ == State::kOpened || state_ == State::kAnswered)) {
     const std::string why = r.text(kMaxReason);
-    return fail(r.done() ? why : "refused without a reason");
+    return fail(r.done() && !why.empty() ? why : "refused without a reason");
   }
   if (tag == kAccept && state_ == State::kOpened && r.done()) {
     if (!secret_.empty()) return fail("the peer knows no secret, this side has one");

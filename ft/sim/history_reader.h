@@ -1,0 +1,28 @@
+// HistoryReader: JSON lines to records, one file after the other: what to_json wrote, or a flight record of a real run.
+//
+// A file is a life of its own where its lines do not say whose they are (a flight record is one process's, and goes on
+// with another life when one is over). Threading: none. A line that is not ours is kInvalid with what is wrong; go on
+// or stop.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "ft/sim/history.h"
+
+namespace regroup::sim {
+
+class HistoryReader {
+ public:
+  explicit HistoryReader(std::uint32_t file) : file_(file), life_(file << 16) {}
+  // nullopt: a comment, or an event that the checker has no use for.
+  [[nodiscard]] Result<std::optional<Record>> on(std::string_view line);
+
+ private:
+  std::uint32_t file_;
+  std::uint32_t life_;
+};
+
+}  // namespace regroup::sim
