@@ -3,12 +3,13 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup venv configure build test demo bench install clean
+.PHONY: help setup venv configure build test demo bench fuzz install clean
 
 PRESET ?= dev
 JOBS ?= $(shell nproc)
 TEST_JOBS ?= $(JOBS)
 PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 1800
 BUILD_DIR := $(if $(filter dev,$(PRESET)),build,build-$(PRESET))
 
 help:
@@ -16,6 +17,8 @@ help:
 	@echo 'make test     the same, then run all tests'
 	@echo 'make demo     the same for what the main job needs, then run it (at most 2 minutes)'
 	@echo 'make bench    the same, then run the benchmarks of README'
+	@echo 'make fuzz     install clang, build the fuzz targets, run each for FUZZ_SECONDS of CPU time (now $(FUZZ_SECONDS));'
+	@echo '              goes on where it was; FUZZ_TARGETS, FUZZ_JOBS, FUZZ_FRESH=1: see tests/fuzz/run.sh'
 	@echo 'make install  build, then install below PREFIX (now $(PREFIX))'
 	@echo 'make venv     the Python environment .venv (REGROUP_TORCH=torch==X.Y.Z picks the torch)'
 	@echo 'make clean    remove the build folders'
@@ -47,8 +50,14 @@ bench: build
 	@if [[ ! -f bench/run.sh ]]; then echo 'make bench: error: there is no bench/run.sh' >&2; exit 1; fi
 	@BUILD_DIR=$(BUILD_DIR) bash bench/run.sh $(BENCH_ARGS)
 
+fuzz:
+	@tools/setup/apt.sh tools/setup/apt-packages.txt tools/setup/apt-fuzz.txt
+	@cmake --preset fuzz
+	@cmake --build --preset fuzz -j $(JOBS)
+	@tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 install: build
 	@cmake --install $(BUILD_DIR) --prefix $(PREFIX)
 
 clean:
-	@rm -rf build build-release build-minimal build-asan build-tsan
+	@rm -rf build build-release build-minimal build-asan build-tsan build-fuzz
