@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "bench/arguments_check.h"
 #include "bench/text.h"
 
 namespace regroup::bench {
@@ -52,58 +53,6 @@ Status parse_faults(const char* flag, const std::vector<std::string>& texts, boo
   return {};
 }
 
-Status check_failure_run(const Arguments& a) {
-  if (!a.is_failure_run()) return {};
-  if (a.ranks < 2)
-    return {Code::kInvalid, "--kill, --stop and --join need --ranks of 2 or more: the bench owns the ranks"};
-  if (a.no_commit) return {Code::kInvalid, "--no-commit gives up agreement: not with --kill, --stop or --join"};
-  if (a.blocking == 0 || a.aggregate > 1 || a.cut_bytes > 0 || a.seconds > 0 || a.repetitions > 1 || a.cycles > 1) {
-    return {Code::kInvalid, "-z 0, -m, -N, --cut, --seconds and --reps have no meaning with --kill, --stop and --join"};
-  }
-  std::vector<bool> gone(static_cast<std::size_t>(a.ranks));
-  for (const Fault& fault : a.faults) {
-    if (fault.rank >= a.ranks) {
-      return {Code::kInvalid, (fault.stops ? "--stop " : "--kill ") + std::to_string(fault.rank) + ": there are " +
-                                  std::to_string(a.ranks) + " ranks"};
-    }
-    if (gone[static_cast<std::size_t>(fault.rank)]) {
-      return {Code::kInvalid, "--kill, --stop: rank " + std::to_string(fault.rank) + " is named twice"};
-    }
-    gone[static_cast<std::size_t>(fault.rank)] = true;
-  }
-  if (std::find(gone.begin(), gone.end(), false) == gone.end()) {
-    return {Code::kInvalid, "--kill, --stop: no rank would be left"};
-  }
-  if (a.join_at >= 0 && a.faults.empty()) return {Code::kInvalid, "--join: nobody is gone: give --kill or --stop too"};
-  for (const Fault& fault : a.faults) {
-    if (a.join_at >= 0 && static_cast<std::uint64_t>(a.join_at) <= fault.at) {
-      return {Code::kInvalid, "--join " + std::to_string(a.join_at) + " must come after every --kill and --stop"};
-    }
-  }
-  return {};
-}
-
-Status check(const Collective& collective, const Arguments& a) {
-  if (a.cut_bytes > 0 && !collective.cuttable) {
-    return {Code::kInvalid, std::string("--cut has no meaning for ") + collective.program +
-                                ": a range of its buffers is not the same collective"};
-  }
-  if (a.grouped && a.cut_bytes == 0) return {Code::kInvalid, "--grouped needs --cut"};
-  if (a.root < -1) return {Code::kInvalid, "-r " + std::to_string(a.root) + ": -1 (every rank in turn), 0 or above"};
-  if (a.ranks > 0 && a.root >= a.ranks && collective.rooted) {
-    return {Code::kInvalid, "-r " + std::to_string(a.root) + ": there are " + std::to_string(a.ranks) + " ranks"};
-  }
-  if (Status s = check_failure_run(a); !s.ok()) return s;
-  if (a.max_bytes < a.min_bytes) return {Code::kInvalid, "-e (maxbytes) is below -b (minbytes)"};
-  if (a.max_bytes > a.min_bytes && a.step_factor <= 1 && a.step_bytes == 0) {
-    return {Code::kInvalid, "between -b and -e there must be a step: -i above 0 or -f above 1"};
-  }
-  if (!a.transport.empty() && a.transport != "shm" && a.transport != "tcp" && a.transport != "auto") {
-    return {Code::kInvalid, "--transport '" + a.transport + "' is not one of shm, tcp, auto"};
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<Arguments> parse_arguments(const Collective& collective, int argc, const char* const* argv) {
@@ -140,7 +89,7 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   app.add_option("-G,--cudagraph", zero, "accepted for scripts: 0")->check(CLI::Range(0, 0));
   app.add_option("-C,--report_cputime", zero, "accepted for scripts: 0")->check(CLI::Range(0, 0));
   app.add_option("-S,--report_timestamps", zero, "accepted for scripts: 0")->check(CLI::Range(0, 0));
-  app.add_option("--ranks", a.ranks, "start this many processes here (else: regroup run, torchrun)")
+  app.add_option("--ranks", a.ranks, "start this many processes here (else: regroup run, torchrun, mpirun)")
       ->check(CLI::Range(1, 64));
   app.add_option("--transport", a.transport, "shm, tcp or auto");
   app.add_flag("--registered", a.registered, "buffers from Group::allocate");
@@ -193,36 +142,8 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   if (Status s = parse_faults("--kill", kills, false, a.faults); !s.ok()) return s.error();
   if (Status s = parse_faults("--stop", stops, true, a.faults); !s.ok()) return s.error();
   std::stable_sort(a.faults.begin(), a.faults.end(), [](const Fault& x, const Fault& y) { return x.at < y.at; });
-  if (Status status = check(collective, a); !status.ok()) return status.error();
+  if (Status status = check_arguments(collective, a); !status.ok()) return status.error();
   return a;
-}
-
-std::vector<std::size_t> sizes_of(const Arguments& a, DataType type) {
-  std::vector<std::size_t> out;
-  const std::size_t unit = size_of(type);
-  double size = static_cast<double>(a.min_bytes);
-  while (size <= static_cast<double>(a.max_bytes)) {
-    const std::size_t whole = std::max(static_cast<std::size_t>(size) / unit * unit, unit);
-    if (out.empty() || out.back() != whole) out.push_back(whole);
-    const double next =
-        a.step_factor > 1 ? std::max(size, 1.0) * a.step_factor : size + static_cast<double>(a.step_bytes);
-    if (next <= size) break;
-    size = next;
-  }
-  return out;
-}
-
-BufferBytes buffer_bytes(const Collective& collective, const Arguments& a, std::size_t ranks) {
-  BufferBytes out;
-  for (DataType type : a.types) {
-    const std::size_t unit = size_of(type);
-    const std::size_t count = collective.count(sizes_of(a, type).back() / unit, unit, ranks);
-    const Shape shape = collective.shape(count, ranks, 0);
-    const std::size_t shift = static_cast<std::size_t>(a.unalign) * unit;
-    out.in = std::max(out.in, shape.in * unit + shift);
-    out.out = std::max(out.out, std::max(shape.in, shape.out) * unit + shift);
-  }
-  return out;
 }
 
 }  // namespace regroup::bench

@@ -61,14 +61,4 @@ struct Arguments {
 // kInvalid: unknown flag, a value that does not parse or is out of range, or one that this program has no meaning for.
 Result<Arguments> parse_arguments(const Collective& collective, int argc, const char* const* argv);
 
-// The sizes from min to max, each rounded down to whole elements of `type` (at least one).
-std::vector<std::size_t> sizes_of(const Arguments& arguments, DataType type);
-
-// The longest input and output buffer of any row; the output also serves in-place calls.
-struct BufferBytes {
-  std::size_t in = 0;
-  std::size_t out = 0;
-};
-BufferBytes buffer_bytes(const Collective& collective, const Arguments& arguments, std::size_t ranks);
-
 }  // namespace regroup::bench

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "bench/arguments.h"
+#include "bench/failure/member.h"
+#include "bench/failure/supervise.h"
 #include "bench/rank_run.h"
 #include "bench/ranks.h"
 
@@ -22,11 +24,11 @@ int run_benchmark(const Collective& collective, int argc, char** argv) {
     std::fputs(arguments->help.c_str(), stdout);
     return 0;
   }
-  if (arguments->is_failure_run()) {
-    std::fprintf(stderr, "%s: error: --kill, --stop and --join are not there yet\n", collective.program);
-    return 2;
-  }
   std::vector<std::string> command(argv, argv + argc);
+  if (arguments->is_failure_run()) {
+    return is_failure_member() ? run_failure_member(collective, *arguments)
+                               : run_failure(collective, *arguments, command);
+  }
   if (arguments->ranks > 0 && !is_started_rank()) return run_ranks(collective.program, arguments->ranks, command);
   return RankRun(collective, *arguments, std::move(command)).run();
 }

@@ -9,12 +9,14 @@
 
 #include "bench/check.h"
 #include "bench/clock.h"
+#include "bench/failure/board.h"
+#include "bench/launch_env.h"
+#include "bench/rows.h"
 #include "bench/text.h"
 
 namespace regroup::bench {
 namespace {
 
-constexpr double kMinBandwidthShare = 0.9;  // of NCCL_TESTS_MIN_BW, as in nccl-tests
 constexpr int kMaxChosenIterations = 20000;
 constexpr double kLeaveS = 5;
 
@@ -29,11 +31,6 @@ CallMode mode_of(const Arguments& a) {
   mode.cut_bytes = a.cut_bytes;
   mode.group_pieces = a.grouped;
   return mode;
-}
-
-bool okay_bandwidth(double average) {
-  const char* wanted = std::getenv("NCCL_TESTS_MIN_BW");
-  return wanted == nullptr || average >= kMinBandwidthShare * std::atof(wanted);
 }
 
 }  // namespace
@@ -54,10 +51,11 @@ int RankRun::run() {
 }
 
 Status RankRun::join() {
+  if (Status s = adopt_launcher_environment(arguments_.timeout_s); !s.ok()) return s;
   auto options = Options::from_environment();
   if (!options.ok()) return options.error();
   if (options->rank < 0 || options->world_size <= 0) {
-    return {Code::kConfig, "no rank is set: give --ranks N, or start under `regroup run` or torchrun"};
+    return {Code::kConfig, "no rank is set: give --ranks N, or start under `regroup run`, torchrun or mpirun"};
   }
   rank_ = static_cast<std::uint32_t>(options->rank);
   if (!arguments_.transport.empty()) options->transport = arguments_.transport;
@@ -66,6 +64,7 @@ Status RankRun::join() {
   options->wait_timeout_s = arguments_.timeout_s;
   options->join_timeout_s = std::min(options->join_timeout_s, arguments_.timeout_s);
   if (rank_ == 0 && arguments_.probe) probe_ = std::make_unique<Probe>();  // forks: before the group's threads
+  if (Board* board = inherited_board(); board != nullptr) board->ranks[rank_].came.store(1);
   auto group = Group::join(std::move(*options));
   if (!group.ok()) return error_of("join", group.error());
   group_ = std::move(*group);
@@ -78,20 +77,12 @@ Status RankRun::join() {
   return {};
 }
 
-std::vector<int> RankRun::roots() const {
-  if (!collective_.rooted) return {-1};
-  if (arguments_.root >= 0) return {arguments_.root};
-  std::vector<int> out;
-  for (std::size_t r = 0; r < ranks_; ++r) out.push_back(static_cast<int>(r));
-  return out;
-}
-
 Status RankRun::run_all() {
   if (collective_.rooted && arguments_.root >= static_cast<int>(ranks_)) {
     return {Code::kInvalid,
             "-r " + std::to_string(arguments_.root) + ": there are " + std::to_string(ranks_) + " ranks"};
   }
-  const BufferBytes bytes = buffer_bytes(collective_, arguments_, ranks_);
+  const BufferBytes bytes = buffer_bytes(collective_, arguments_, ranks_, ranks_);
   buffers_ = std::make_unique<Buffers>();
   if (Status s = buffers_->allocate(*group_, bytes.in, bytes.out, arguments_.registered); !s.ok()) {
     return error_of("buffers of " + format_bytes(bytes.out), s.error());
@@ -99,22 +90,18 @@ Status RankRun::run_all() {
   info_.huge_pages = on_huge_pages(buffers_->in());
   print_start();
   for (int cycle = 0; cycle < arguments_.cycles; ++cycle) {
-    for (DataType type : arguments_.types) {
-      for (ReduceOp op : collective_.reduces ? arguments_.ops : std::vector<ReduceOp>{ReduceOp::kSum}) {
-        for (int root : roots()) {
-          for (std::size_t size : sizes_of(arguments_, type)) {
-            if (Status s = run_row(size, type, op, root); !s.ok()) return s;
-          }
-        }
-      }
+    for (const RowSpec& spec : rows_of(collective_, arguments_, ranks_)) {
+      if (Status s = run_row(spec); !s.ok()) return s;
     }
   }
   return {};
 }
 
-Status RankRun::run_row(std::size_t bytes, DataType type, ReduceOp op, int root) {
-  auto row = run_point(bytes, type, op, root);
-  if (!row.ok()) return error_of(format_bytes(bytes) + " of " + name_of(type) + " " + name_of(op), row.error());
+Status RankRun::run_row(const RowSpec& spec) {
+  auto row = run_point(spec);
+  if (!row.ok()) {
+    return error_of(format_bytes(spec.bytes) + " of " + name_of(spec.type) + " " + name_of(spec.op), row.error());
+  }
   if (rank_ == 0) {
     std::fputs(table_row(*row).c_str(), stdout);
     std::fflush(stdout);
@@ -123,13 +110,13 @@ Status RankRun::run_row(std::size_t bytes, DataType type, ReduceOp op, int root)
   return {};
 }
 
-Result<Row> RankRun::run_point(std::size_t bytes, DataType type, ReduceOp op, int root) {
+Result<Row> RankRun::run_point(const RowSpec& spec) {
   Row row;
-  row.type = name_of(type);
-  row.redop = collective_.reduces ? name_of(op) : "none";
-  row.root = root;
-  const std::size_t unit = size_of(type);
-  row.count = collective_.count(bytes / unit, unit, ranks_);
+  row.type = name_of(spec.type);
+  row.redop = collective_.reduces ? name_of(spec.op) : "none";
+  row.root = spec.root;
+  const std::size_t unit = size_of(spec.type);
+  row.count = collective_.count(spec.bytes / unit, unit, ranks_);
   const Shape shape = collective_.shape(row.count, ranks_, self_);
   row.bytes = std::max(shape.in, shape.out) * unit;
   auto before = probe();
@@ -144,12 +131,11 @@ Result<Row> RankRun::run_point(std::size_t bytes, DataType type, ReduceOp op, in
     call.in = in_place ? out + shape.in_at * unit : static_cast<char*>(buffers_->in()) + shift;
     call.out = in_place ? out + shape.out_at * unit : out;
     call.count = row.count;
-    call.type = type;
-    call.op = op;
-    call.root = {static_cast<std::uint32_t>(std::max(root, 0)), 0};
+    call.type = spec.type;
+    call.op = spec.op;
+    call.root = {static_cast<std::uint32_t>(std::max(spec.root, 0)), 0};
     auto side = run_side(call, row.bytes, in_place, row.plan);
     if (!side.ok()) return side.error();
-    wrong_ += side->wrong;
     (in_place ? row.in_place : row.out_of_place) = *side;
   }
   auto after = probe();
@@ -250,52 +236,27 @@ Result<double> RankRun::probe() {
 
 void RankRun::print_start() const {
   if (rank_ != 0) return;
-  const Arguments& a = arguments_;
-  std::printf("# regroup: %s (the table is that of nccl-tests)\n# Collective test starting: %s\n", collective_.program,
-              collective_.program);
-  const bool factor = a.step_factor > 1;
-  std::printf(
-      "# nThread 1 nGpus 0 minBytes %zu maxBytes %zu step: %g(%s) warmup iters: %d iters: %d agg iters: %d "
-      "validation: %d graph: 0\n#\n",
-      a.min_bytes, a.max_bytes, factor ? a.step_factor : static_cast<double>(a.step_bytes), factor ? "factor" : "bytes",
-      a.warmup, a.iterations, a.aggregate, a.checks);
-  std::printf("# ranks %zu transport %s buffers %s%s commit rule %s calls %s repetitions %d%s\n", ranks_,
-              info_.transport.c_str(), a.registered ? "registered" : "private",
-              info_.huge_pages ? " (2 MiB pages)" : "", a.no_commit ? "OFF (no agreement: a comparison only)" : "on",
-              a.blocking != 0 ? "blocking" : "in flight", a.repetitions,
-              a.cut_bytes > 0 ? (" cut " + format_bytes(a.cut_bytes) + (a.grouped ? " grouped" : "")).c_str() : "");
+  print_heading(arguments_, info_);
   std::fputs(table_header().c_str(), stdout);
   std::fflush(stdout);
 }
 
 int RankRun::finish() {
-  double sum = 0, sides = 0;
-  for (const Row& row : rows_) {
-    for (const Side* side : {&row.out_of_place, &row.in_place}) {
-      if (side->time_us.count == 0) continue;
-      sum += side->bus_bw;
-      ++sides;
-    }
-  }
-  const double average = sides > 0 ? sum / sides : 0;
-  const bool okay = okay_bandwidth(average);
-  bool written = true;
+  const Totals totals = totals_of(rows_);
+  const bool okay = bandwidth_okay(totals.average_bus_bw);
+  Status written;
   if (rank_ == 0) {
-    std::fputs(table_footer(wrong_, average).c_str(), stdout);
-    if (!arguments_.json.empty()) {
-      info_.end_time = time_text();
-      auto name = write_new_file(arguments_.json, report_json(info_, arguments_, rows_, wrong_, average, okay));
-      written = name.ok();
-      if (written) std::printf("# Writing JSON output to %s\n", name->c_str());
-      if (!written) std::fprintf(stderr, "%s: error: %s\n", collective_.program, name.error().detail.c_str());
-    }
+    std::fputs(table_footer(totals.wrong, totals.average_bus_bw).c_str(), stdout);
+    info_.end_time = time_text();
+    written = write_report(info_, arguments_, rows_, totals, okay);
+    if (!written.ok()) std::fprintf(stderr, "%s: error: %s\n", collective_.program, written.error().detail.c_str());
     std::fflush(stdout);
   }
   buffers_.reset();
   if (Status left = group_->leave(kLeaveS); !left.ok()) {
     std::fprintf(stderr, "%s: rank %u: leave: %s\n", collective_.program, rank_, left.error().detail.c_str());
   }
-  return wrong_ == 0 && okay && written ? 0 : 1;
+  return totals.wrong == 0 && okay && written.ok() ? 0 : 1;
 }
 
 }  // namespace regroup::bench

@@ -14,6 +14,7 @@
 #include "bench/data.h"
 #include "bench/probe.h"
 #include "bench/report.h"
+#include "bench/rows.h"
 #include "bench/table.h"
 
 namespace regroup::bench {
@@ -26,9 +27,8 @@ class RankRun {
  private:
   Status join();
   Status run_all();
-  Status run_row(std::size_t bytes, DataType type, ReduceOp op, int root);
-  [[nodiscard]] std::vector<int> roots() const;
-  Result<Row> run_point(std::size_t bytes, DataType type, ReduceOp op, int root);
+  Status run_row(const RowSpec& spec);
+  Result<Row> run_point(const RowSpec& spec);
   Result<Side> run_side(const Call& call, std::size_t bytes, bool in_place, std::string& plan);
   Result<int> choose_iterations(const Call& call);
   Result<std::uint64_t> check_side(const Call& call, bool in_place);
@@ -52,7 +52,6 @@ class RankRun {
   std::size_t self_ = 0;  // position in the view
   ViewInfo view_;
   std::uint64_t seed_ = 0;
-  std::uint64_t wrong_ = 0;
   std::vector<Row> rows_;
 };
 

@@ -4,12 +4,18 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "bench/text.h"
+
 namespace regroup::bench {
 namespace {
+
+constexpr double kMinBandwidthShare = 0.9;  // of NCCL_TESTS_MIN_BW, as in nccl-tests
 
 using Json = nlohmann::ordered_json;
 
@@ -31,8 +37,8 @@ Json side_json(const Side& side) {
 
 }  // namespace
 
-std::string report_json(const RunInfo& info, const Arguments& a, const std::vector<Row>& rows, std::uint64_t wrong,
-                        double average_bus_bw, bool bandwidth_okay) {
+std::string report_json(const RunInfo& info, const Arguments& a, const std::vector<Row>& rows, const Totals& totals,
+                        bool bandwidth_okay) {
   Json out;
   out["version"] = 2;
   out["start_time"] = info.start_time;
@@ -74,12 +80,52 @@ std::string report_json(const RunInfo& info, const Arguments& a, const std::vect
     item["plan"] = row.plan;
     item["probe_us"] = {row.probe_before_us, row.probe_after_us};
     item["probe"] = probe_state(row.probe_before_us, row.probe_after_us);
+    if (row.churn) {
+      item["live"] = row.churn->live;
+      item["epoch"] = row.churn->epoch;
+      item["t_recover_ms"] = row.churn->recover_ms < 0 ? Json(nullptr) : Json(row.churn->recover_ms);
+    }
     out["results"].push_back(std::move(item));
   }
-  out["out_of_bounds"] = {{"count", wrong}, {"okay", text_of(wrong == 0)}};
-  out["average_bus_bandwidth"] = {{"bandwidth", average_bus_bw}, {"okay", text_of(bandwidth_okay)}};
+  out["out_of_bounds"] = {{"count", totals.wrong}, {"okay", text_of(totals.wrong == 0)}};
+  out["average_bus_bandwidth"] = {{"bandwidth", totals.average_bus_bw}, {"okay", text_of(bandwidth_okay)}};
   out["end_time"] = info.end_time;
   return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+void print_heading(const Arguments& a, const RunInfo& info) {
+  std::printf("# regroup: %s (the table is that of nccl-tests)\n# Collective test starting: %s\n", info.program.c_str(),
+              info.program.c_str());
+  const bool factor = a.step_factor > 1;
+  std::printf(
+      "# nThread 1 nGpus 0 minBytes %zu maxBytes %zu step: %g(%s) warmup iters: %d iters: %d agg iters: %d "
+      "validation: %d graph: 0\n#\n",
+      a.min_bytes, a.max_bytes, factor ? a.step_factor : static_cast<double>(a.step_bytes), factor ? "factor" : "bytes",
+      a.warmup, a.iterations, a.aggregate, a.checks);
+  std::printf("# ranks %zu transport %s buffers %s%s commit rule %s calls %s repetitions %d%s\n", info.ranks,
+              info.transport.c_str(), a.registered ? "registered" : "private", info.huge_pages ? " (2 MiB pages)" : "",
+              a.no_commit ? "OFF (no agreement: a comparison only)" : "on", a.blocking != 0 ? "blocking" : "in flight",
+              a.repetitions,
+              a.cut_bytes > 0 ? (" cut " + format_bytes(a.cut_bytes) + (a.grouped ? " grouped" : "")).c_str() : "");
+  if (a.is_failure_run()) {
+    std::printf(
+        "# failure run: every call has its own inputs and is checked, no warm-up; time is the median of undisturbed "
+        "calls\n");
+  }
+}
+
+bool bandwidth_okay(double average) {
+  const char* wanted = std::getenv("NCCL_TESTS_MIN_BW");
+  return wanted == nullptr || average >= kMinBandwidthShare * std::atof(wanted);
+}
+
+Status write_report(const RunInfo& info, const Arguments& arguments, const std::vector<Row>& rows, const Totals& totals,
+                    bool bandwidth_okay) {
+  if (arguments.json.empty()) return {};
+  auto name = write_new_file(arguments.json, report_json(info, arguments, rows, totals, bandwidth_okay));
+  if (!name.ok()) return name.error();
+  std::printf("# Writing JSON output to %s\n", name->c_str());
+  return {};
 }
 
 Result<std::string> write_new_file(const std::string& path, std::string_view text) {

@@ -24,7 +24,17 @@ struct RunInfo {
 };
 
 std::string report_json(const RunInfo& info, const Arguments& arguments, const std::vector<Row>& rows,
-                        std::uint64_t wrong, double average_bus_bw, bool bandwidth_okay);
+                        const Totals& totals, bool bandwidth_okay);
+
+// The comment lines above the table.
+void print_heading(const Arguments& arguments, const RunInfo& info);
+
+// As nccl-tests: at least 90 % of NCCL_TESTS_MIN_BW, where that is set.
+bool bandwidth_okay(double average);
+
+// The report goes to -J's file, if there is one, and its name to stdout.
+Status write_report(const RunInfo& info, const Arguments& arguments, const std::vector<Row>& rows, const Totals& totals,
+                    bool bandwidth_okay);
 
 // Creates `path`, or `path`.0, .1, … where it exists, and writes the text. The name that it took; kSystem names the
 // file.

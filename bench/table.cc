@@ -17,6 +17,14 @@ std::string side_text(const Side& side) {
          fixed_width(side.bus_bw, 6) + "  " + wrong;
 }
 
+std::string churn_text(const Row& row) {
+  if (!row.churn) return "";
+  char text[64];
+  std::snprintf(text, sizeof text, "   %4zu  %5llu  ", row.churn->live,
+                static_cast<unsigned long long>(row.churn->epoch));
+  return text + (row.churn->recover_ms < 0 ? std::string("      N/A") : fixed_width(row.churn->recover_ms, 9));
+}
+
 }  // namespace
 
 Side make_side(Summary time_us, std::size_t bytes, double bus_factor) {
@@ -27,23 +35,40 @@ Side make_side(Summary time_us, std::size_t bytes, double bus_factor) {
   return side;
 }
 
-std::string table_header() {
-  return "#\n"
-         "#                                                              out-of-place                       in-place   "
-         "       \n"
-         "#       size         count      type   redop    root     time   algbw   busbw  #wrong     time   algbw   "
-         "busbw  "
-         "#wrong \n"
-         "#        (B)    (elements)                               (us)  (GB/s)  (GB/s)             (us)  (GB/s)  "
-         "(GB/s)   "
-         "      \n";
+std::string table_header(bool churn) {
+  const char* const columns[] = {
+      "#\n#                                                              out-of-place                       in-place  "
+      "        ",
+      "#       size         count      type   redop    root     time   algbw   busbw  #wrong     time   algbw   busbw  "
+      "#wrong ",
+      "#        (B)    (elements)                               (us)  (GB/s)  (GB/s)             (us)  (GB/s)  (GB/s)  "
+      "       "};
+  const char* const more[] = {"", "  live  epoch  t_recover", "                    (ms)"};
+  std::string out;
+  for (std::size_t i = 0; i < 3; ++i) out += std::string(columns[i]) + (churn ? more[i] : "") + "\n";
+  return out;
 }
 
 std::string table_row(const Row& row) {
   char head[128];
   std::snprintf(head, sizeof head, "%12zu  %12zu  %8s  %6s  %6d", row.bytes, row.count, row.type.c_str(),
                 row.redop.c_str(), row.root);
-  return head + side_text(row.out_of_place) + side_text(row.in_place) + "\n";
+  return head + side_text(row.out_of_place) + side_text(row.in_place) + churn_text(row) + "\n";
+}
+
+Totals totals_of(const std::vector<Row>& rows) {
+  Totals out;
+  double sides = 0;
+  for (const Row& row : rows) {
+    for (const Side* side : {&row.out_of_place, &row.in_place}) {
+      if (side->time_us.count == 0) continue;
+      out.wrong += side->wrong;
+      out.average_bus_bw += side->bus_bw;
+      ++sides;
+    }
+  }
+  if (sides > 0) out.average_bus_bw /= sides;
+  return out;
 }
 
 std::string table_footer(std::uint64_t wrong, double average_bus_bw) {

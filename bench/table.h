@@ -3,8 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bench/stats.h"
 
@@ -23,6 +25,13 @@ struct Side {
 // Fills time and both bandwidths. bytes / time, times the bus factor of the collective.
 Side make_side(Summary time_us, std::size_t bytes, double bus_factor);
 
+// Of a failure run, as of a row's last call.
+struct Churn {
+  std::size_t live = 0;
+  std::uint64_t epoch = 0;
+  double recover_ms = -1;  // from the fault to the last survivor's next commit; negative: no fault in this row
+};
+
 struct Row {
   std::size_t bytes = 0;
   std::size_t count = 0;
@@ -34,10 +43,17 @@ struct Row {
   double probe_before_us = 0;
   double probe_after_us = 0;
   std::string plan;  // what the runtime named its way
+  std::optional<Churn> churn;
 };
 
-std::string table_header();
+std::string table_header(bool churn = false);  // `churn`: with the columns of a failure run
 std::string table_row(const Row& row);
+// Over all rows and sides that were run.
+struct Totals {
+  std::uint64_t wrong = 0;
+  double average_bus_bw = 0;
+};
+Totals totals_of(const std::vector<Row>& rows);
 std::string table_footer(std::uint64_t wrong, double average_bus_bw);
 
 // "near", "far" or "mixed": two lines may be compared only where both probes agree.

@@ -3,6 +3,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "bench/rows.h"
+
 using namespace regroup;
 using namespace regroup::bench;
 
@@ -117,9 +119,10 @@ TEST_CASE("failures that cannot be are refused with their name") {
 TEST_CASE("buffers are as long as the longest row needs") {
   auto a = parse({"-b", "1000", "-e", "4000", "-i", "1000", "-u", "2"}, "all_gather_perf");
   REQUIRE(a.ok());
-  const BufferBytes bytes = buffer_bytes(*find_collective("all_gather"), *a, 4);
+  const BufferBytes bytes = buffer_bytes(*find_collective("all_gather"), *a, 4, 4);
   CHECK(bytes.in == 992 + 8);
   CHECK(bytes.out == 4 * 992 + 8);
+  CHECK(buffer_bytes(*find_collective("all_gather"), *a, 4, 1).in == 4000 + 8);  // one member left
 }
 
 TEST_CASE("the largest size is the smallest unless given") {

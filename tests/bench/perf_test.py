@@ -2,6 +2,8 @@
 """The *_perf programs as a script sees them: table, JSON, exit status, errors that name what is wrong, bounded time."""
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -103,7 +105,110 @@ class BadInput(unittest.TestCase):
         self.assertIn("there are 2 ranks", done.stdout + done.stderr)
 
 
+    def test_a_failure_beyond_the_run_is_refused(self):
+        self.refused("--kill 1@8", "--ranks", "2", "-n", "4", "--kill", "1@8")
+
+    def test_a_rank_that_never_starts_is_named_in_bounded_time(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.link(os.path.join(BIN, "all_reduce_perf"), os.path.join(folder, "first"))
+            os.symlink(os.path.join(BIN, "regroup"), os.path.join(folder, "regroup"))
+            script = os.path.join(folder, "all_reduce_perf")  # what the parent starts as its ranks
+            with open(script, "w") as file:
+                file.write('#!/bin/sh\nif [ "$REGROUP_RANK" = 1 ]; then exec sleep 300; fi\n'
+                           f'exec {BIN}/all_reduce_perf "$@"\n')
+            os.chmod(script, 0o755)
+            begin = time.monotonic()
+            for flags in ([], ["--kill", "0@1"]):
+                done = subprocess.run([os.path.join(folder, "first"), "--ranks", "3", "-b", "4K", "-T", "2", *flags],
+                                      capture_output=True, text=True, timeout=60, env=clean_environment())
+                self.assertNotEqual(done.returncode, 0)
+                self.assertRegex(done.stderr, r"rank 1 never came|never came: rank 1\n")
+                self.assertNotRegex(done.stderr, r"rank [02] never came")
+            self.assertLess(time.monotonic() - begin, 40)
+
+
+class Failures(unittest.TestCase):
+    """A rank that dies, and one that stops: the run goes on, every result is right, the extra columns tell."""
+
+    def failure_run(self, program, *flags):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "r.json")
+            done = run(program, "--ranks", "3", "--no-probe", "-J", path, *flags)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(path) as file:
+                report = json.load(file)
+        for row in rows(done.stdout):
+            self.assertEqual(len(row), 16)
+            self.assertEqual((row[8], row[12]), ("0", "0"))
+        for row, result in zip(rows(done.stdout), report["results"], strict=True):
+            self.assertEqual([row[13], row[14]], [str(result["live"]), str(result["epoch"])])
+        return report["results"], done.stdout
+
+    def test_a_killed_rank_and_its_return(self):
+        for transport in ("shm", "tcp"):
+            for program in ("all_reduce_perf", "all_gather_perf"):
+                with self.subTest(f"{program} {transport}"):
+                    results, text = self.failure_run(program, "-b", "16K", "-e", "64K", "-f", "4", "-n", "10", "--transport",
+                                                     transport, "--kill", "1@5", "--join", "25")
+                    self.assertEqual([r["live"] for r in results], [2, 3])
+                    self.assertGreater(results[0]["epoch"], 1)
+                    self.assertGreater(results[1]["epoch"], results[0]["epoch"])
+                    self.assertGreater(results[0]["t_recover_ms"], 0)
+                    self.assertIsNone(results[1]["t_recover_ms"])
+                    self.assertIn("# kill: rank 1 in call 5", text)
+
+    def test_a_root_that_dies(self):
+        results, _ = self.failure_run("broadcast_perf", "-b", "16K", "-n", "10", "--kill", "0@5")
+        self.assertEqual(results[0]["live"], 2)
+
+    def test_a_stopped_rank_comes_back(self):
+        results, _ = self.failure_run("all_reduce_perf", "-b", "16K", "-n", "10", "--stop", "2@3+1.5", "--join", "15")
+        self.assertEqual(results[0]["live"], 3)
+        self.assertGreaterEqual(results[0]["epoch"], 3)  # out, and in again
+        self.assertGreater(results[0]["t_recover_ms"], 300)  # the suspicion time, less what it had beaten before
+
+    def test_nobody_is_left_behind(self):
+        before = set(os.listdir("/proc"))
+        self.failure_run("all_reduce_perf", "-b", "4K", "-n", "10", "--kill", "1@5", "--join", "15")
+        for pid in set(os.listdir("/proc")) - before:
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    command = file.read()
+                with open(f"/proc/{pid}/status") as file:
+                    parent = next(line.split()[1] for line in file if line.startswith("PPid:"))
+            except (OSError, StopIteration):
+                continue
+            self.assertFalse(b"--kill\x001@5\x00" in command and b"all_reduce_perf" in command and parent == "1", command)
+
+
 class Launchers(unittest.TestCase):
+    def test_torchrun_variables(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        started = [subprocess.Popen([os.path.join(BIN, "gather_perf"), "-b", "4K", "-n", "2"], stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT, text=True,
+                                    env=clean_environment(RANK=str(r), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1",
+                                                          MASTER_PORT=port)) for r in range(2)]
+        texts = [p.communicate(timeout=60)[0] for p in started]
+        self.assertEqual([p.returncode for p in started], [0, 0], texts)
+        self.assertIn("# Out of bounds values : 0 OK", texts[0])
+
+    @unittest.skipUnless(shutil.which("mpirun.openmpi"), "no Open MPI here")
+    def test_under_mpirun(self):
+        done = subprocess.run(["mpirun.openmpi", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-np", "3",
+                               os.path.join(BIN, "reduce_scatter_perf"), "-b", "4K", "-n", "2"],
+                              capture_output=True, text=True, timeout=60, env=clean_environment())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(rows(done.stdout)), 1)
+        self.assertIn("# ranks 3 ", done.stdout)
+
+    def test_several_hosts_without_an_address_are_refused(self):
+        env = clean_environment(OMPI_COMM_WORLD_RANK="0", OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_LOCAL_SIZE="1")
+        done = run("all_reduce_perf", env=env)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("MASTER_ADDR", done.stderr)
+
     def test_under_regroup_run(self):
         done = subprocess.run([os.path.join(BIN, "regroup"), "run", "-n", "2", "--", os.path.join(BIN, "all_gather_perf"), "-b",
                                "4K", "-n", "2"], capture_output=True, text=True, timeout=60, env=clean_environment())

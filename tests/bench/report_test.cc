@@ -52,7 +52,7 @@ TEST_CASE("the report has nccl-tests' keys, with booleans as strings, and ours")
   info.transport = "shm";
   Arguments arguments;
   arguments.registered = true;
-  const auto json = nlohmann::json::parse(report_json(info, arguments, {sample_row()}, 0, 0.75, true));
+  const auto json = nlohmann::json::parse(report_json(info, arguments, {sample_row()}, {0, 0.75}, true));
   const auto& row = json.at("results").at(0);
   CHECK(row.at("size") == 1024);
   CHECK(row.at("count") == 256);
@@ -79,7 +79,7 @@ TEST_CASE("the report has nccl-tests' keys, with booleans as strings, and ours")
 TEST_CASE("wrong values and a side that was not run show in the report") {
   Row row = sample_row();
   row.out_of_place = {};
-  const auto json = nlohmann::json::parse(report_json({}, {}, {row}, 7, 0, false));
+  const auto json = nlohmann::json::parse(report_json({}, {}, {row}, {7, 0}, false));
   CHECK(json.at("results").at(0).at("out_of_place").is_null());
   CHECK(json.at("out_of_bounds") == nlohmann::json({{"count", 7}, {"okay", "false"}}));
   CHECK(json.at("average_bus_bandwidth").at("okay") == "false");

@@ -1,0 +1,11 @@
+// What of a command line cannot be together, or has no meaning for a program. Pure.
+#pragma once
+
+#include "bench/arguments.h"
+
+namespace regroup::bench {
+
+// kInvalid names the flag and says what is expected.
+Status check_arguments(const Collective& collective, const Arguments& arguments);
+
+}  // namespace regroup::bench
