@@ -11,7 +11,6 @@
 #include "base/result.h"
 #include "bench/recovery/arguments.h"
 #include "bench/recovery/fleet.h"
-#include "bench/recovery/ledger.h"
 
 namespace regroup::bench {
 

@@ -12,7 +12,6 @@
 #include "base/result.h"
 #include "bench/processes.h"
 #include "bench/recovery/arguments.h"
-#include "bench/recovery/ledger.h"
 #include "bench/recovery/page.h"
 
 namespace regroup::bench {

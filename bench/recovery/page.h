@@ -10,22 +10,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "tools/chaos/ledger.h"
+
 namespace regroup::bench {
 
 inline constexpr std::size_t kMaxMembers = 32;
 inline constexpr std::size_t kRingCommits = 4096;
 
-// One committed op as the member saw it. Times: CLOCK_MONOTONIC, the same for all processes.
-struct Commit {
-  std::uint64_t step = 0;
-  std::uint64_t epoch = 0;
-  std::uint64_t contributors = 0;  // bit r: rank r
-  std::int64_t begin_ns = 0;       // the call began
-  std::int64_t commit_ns = 0;      // the call returned, before the result was checked
-  std::uint32_t wrong = 0;         // elements of the result that are not bit for bit right
-  std::uint32_t attempts = 0;
-  std::uint32_t life = 0;  // counts incarnations: process starts and rejoins
-};
+using chaos::Commit;
+using chaos::Ledger;
 
 struct Settings {
   std::uint64_t bytes = 0;     // of the all-reduce

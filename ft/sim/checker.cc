@@ -12,9 +12,8 @@ std::string who(const Record& r) { return "member " + number(r.replica) + " (lif
 
 // Whether op ends no step, as far as the history goes.
 bool Checker::known_to_be_inside(const Log& log, OpId op) {
-  if (op == 0 || log.ops.empty() || log.ops.rbegin()->first < op) return false;
   auto it = log.ops.find(op);
-  return it == log.ops.end() || !it->second.mark;
+  return it != log.ops.end() && it->second.submitted && !it->second.mark;
 }
 
 std::string Checker::on(const Record& r) {
@@ -44,6 +43,7 @@ std::string Checker::on(const Record& r) {
       if (life.submitted != 0 && r.op != life.submitted + 1)
         return "G4: " + who(r) + " numbers op " + number(r.op) + " after op " + number(life.submitted);
       life.submitted = r.op;
+      op.submitted = true;
       op.mark = op.mark || r.mark;
       return "";
     }

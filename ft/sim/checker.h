@@ -29,7 +29,7 @@ class Checker {
 
  private:
   struct Op {  // as it was first seen
-    bool settled = false, committed = false, valued = false, mark = false;
+    bool submitted = false, settled = false, committed = false, valued = false, mark = false;
     Epoch epoch = 0;
     Code code = Code::kOk;
     std::uint64_t contributors = 0;

@@ -51,7 +51,15 @@ Result<std::optional<Record>> HistoryReader::on(std::string_view line) {
   const json j = json::parse(line, nullptr, false);
   if (!j.is_object()) return {Code::kInvalid, "not a JSON object"};
   const std::optional<What> what = what_of(j);
-  if (!what) return std::optional<Record>();
+  if (!what) {
+    std::uint64_t kept = 0, recorded = 0;
+    Fields header(j);
+    header.read("kept", kept), header.read("recorded", recorded);
+    begins_later_ = begins_later_ || kept < recorded;
+    return std::optional<Record>();
+  }
+  begins_later_ = begins_later_ && *what != What::kCommitted && *what != What::kFailed;
+  if (begins_later_) return std::optional<Record>();
   Record r;
   r.what = *what;
   r.life = life_;

@@ -1,7 +1,8 @@
 // HistoryReader: JSON lines to records, one file after the other: what to_json wrote, or a flight record of a real run.
 //
 // A file is a life of its own where its lines do not say whose they are (a flight record is one process's, and goes on
-// with another life when one is over). Threading: none. A line that is not ours is kInvalid with what is wrong; go on
+// with another life when one is over). Where the begin of a flight record was overwritten, where its life stands is known
+// from the first op that it settles on: what stands before that is left out. Threading: none. A line that is not ours is kInvalid with what is wrong; go on
 // or stop.
 #pragma once
 
@@ -23,6 +24,7 @@ class HistoryReader {
  private:
   std::uint32_t file_;
   std::uint32_t life_;
+  bool begins_later_ = false;
 };
 
 }  // namespace regroup::sim

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "bench/recovery/ledger.h"
+#include "bench/recovery/page.h"
 #include "bench/recovery/payload.h"
 
 using namespace regroup::bench;

@@ -25,7 +25,7 @@ ALLOWED = {
     PUBLIC: ["base"],
     **{room: [PUBLIC, *BELOW_RUNTIME, *RUNTIME, "runtime"] for room in ["runtime", *RUNTIME]},
     "runtime/algo": ["base"],
-    "bench": [PUBLIC, "base", "tools/launch"],
+    "bench": [PUBLIC, "base", "tools/launch", "tools/chaos"],
     "bench/peers": [PUBLIC, "base", "bench", "tools/launch"],
     "tools": [PUBLIC, "base", "ft/driver", "tools/launch", "tools/chaos", "runtime/algo", "runtime/topo", "ft/sim"],
     "tools/launch": [PUBLIC, "base", "ft/core", "ft/driver"],

@@ -7,6 +7,7 @@ class App;
 
 namespace regroup::tools {
 
+void add_chaos(CLI::App& app, int& status);
 void add_coordinator(CLI::App& app, int& status);
 void add_plan(CLI::App& app, int& status);
 void add_run(CLI::App& app, int& status);

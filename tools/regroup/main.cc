@@ -7,6 +7,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Regroup: fault-tolerant collectives. `regroup COMMAND --help` tells more."};
   app.require_subcommand(1);
   int status = 0;
+  regroup::tools::add_chaos(app, status);
   regroup::tools::add_coordinator(app, status);
   regroup::tools::add_plan(app, status);
   regroup::tools::add_run(app, status);

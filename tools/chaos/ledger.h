@@ -1,4 +1,4 @@
-// The account of a recovery run: every member's commits go in; what comes out is whether a step was lost, committed
+// The account of a run with faults: every member's commits go in; what comes out is whether a step was lost, committed
 // twice, committed with different contributors by two members, or wrong. Pure: fed by the parent, holds no process.
 //
 // A step is lost when a member that lived on did not commit it exactly once, or when a member that a view names did not
@@ -12,9 +12,20 @@
 #include <string>
 #include <vector>
 
-#include "bench/recovery/page.h"
+namespace regroup::chaos {
 
-namespace regroup::bench {
+// One committed op as a member saw it. Times: CLOCK_MONOTONIC, the same for all processes.
+struct Commit {
+  std::uint64_t step = 0;
+  std::uint64_t epoch = 0;
+  std::uint64_t contributors = 0;  // bit r: rank r
+  std::int64_t begin_ns = 0;       // the call began
+  std::int64_t commit_ns = 0;      // the call returned, before the result was checked
+  std::uint64_t state = 0;         // digest of the registered state behind the step; 0: none
+  std::uint32_t wrong = 0;         // elements of the result that are not bit for bit right
+  std::uint32_t attempts = 0;
+  std::uint32_t life = 0;  // counts incarnations of a rank: process starts and rejoins
+};
 
 class Ledger {
  public:
@@ -22,7 +33,7 @@ class Ledger {
   void add(std::size_t member, const Commit& commit);
 
   [[nodiscard]] std::uint64_t lost_steps() const { return lost_.size(); }
-  // Commits with wrong bits, or with another epoch or contributor set than another member's of the same step.
+  // Commits with wrong bits, or with another epoch, contributor set or state than another member's of the same step.
   [[nodiscard]] std::uint64_t wrong_results() const { return wrong_; }
   [[nodiscard]] std::uint64_t steps() const { return last_step_ + 1 - first_step_; }
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
@@ -36,6 +47,7 @@ class Ledger {
   struct Step {
     std::uint64_t epoch;
     std::uint64_t contributors;
+    std::uint64_t state;
     std::uint64_t committed;  // by whom
   };
   struct Life {
@@ -58,4 +70,4 @@ class Ledger {
   std::vector<std::string> findings_;
 };
 
-}  // namespace regroup::bench
+}  // namespace regroup::chaos

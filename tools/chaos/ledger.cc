@@ -1,8 +1,8 @@
-#include "bench/recovery/ledger.h"
+#include "tools/chaos/ledger.h"
 
 #include <algorithm>
 
-namespace regroup::bench {
+namespace regroup::chaos {
 
 void Ledger::find(const std::string& what) {
   if (findings_.size() < kKeptFindings) findings_.push_back(what);
@@ -44,7 +44,7 @@ void Ledger::add(std::size_t member, const Commit& commit) {
     life.last = std::max(life.last, commit.step);
   }
 
-  auto [it, fresh] = steps_.try_emplace(commit.step, Step{commit.epoch, commit.contributors, 0});
+  auto [it, fresh] = steps_.try_emplace(commit.step, Step{commit.epoch, commit.contributors, commit.state, 0});
   Step& step = it->second;
   bool wrong = false;
   if (commit.wrong > 0) {
@@ -55,6 +55,10 @@ void Ledger::add(std::size_t member, const Commit& commit) {
     wrong = true;
     find("step " + std::to_string(commit.step) + ": " + who + " committed it in another view than others");
   }
+  if (!fresh && step.state != commit.state) {
+    wrong = true;
+    find("step " + std::to_string(commit.step) + ": " + who + " has another state behind it than others");
+  }
   if ((commit.contributors >> member & 1) == 0) {
     wrong = true;
     find("step " + std::to_string(commit.step) + ": " + who + " is not among its contributors");
@@ -64,4 +68,4 @@ void Ledger::add(std::size_t member, const Commit& commit) {
   while (steps_.size() > kKeptSteps) steps_.erase(steps_.begin());
 }
 
-}  // namespace regroup::bench
+}  // namespace regroup::chaos

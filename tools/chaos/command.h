@@ -1,0 +1,17 @@
+// Runs a short program of the system (ip, nft, ss) to its end. Bounded: one that takes longer is killed and is an error.
+// Threading: any one thread at a time.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace regroup::chaos {
+
+// kSystem: it cannot be run, took longer than 10 s, or ended with another status than 0; the detail holds what it said.
+Status run_command(const std::vector<std::string>& argv);
+// Whether PATH, or a folder of administrators' programs, holds it.
+[[nodiscard]] bool has_program(const std::string& name);
+
+}  // namespace regroup::chaos

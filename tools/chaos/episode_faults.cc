@@ -1,0 +1,212 @@
+#include <csignal>
+
+#include "base/clock.h"
+#include "tools/chaos/episode.h"
+
+namespace regroup::chaos {
+namespace {
+
+constexpr Duration kPointBound = Duration::from_s(15);
+constexpr Duration kFlap = Duration::from_ms(150);
+constexpr const char* kOpPoints[] = {"after_submit",   "after_first_chunk", "after_placed",
+                                     "after_prepared", "before_copy_out",   "after_commit"};
+
+}  // namespace
+
+Duration Episode::drawn(int low_ms, int high_ms) {
+  const auto span_us = static_cast<std::uint64_t>(high_ms - low_ms) * 1000;
+  return Duration::from_ms(low_ms) + Duration::from_us(static_cast<std::int64_t>(rng_.below(span_us + 1)));
+}
+
+int Episode::drawn_rank(bool may_be_spared) {
+  const int low = may_be_spared ? 0 : setup_.arguments.spared;
+  return low + static_cast<int>(rng_.below(static_cast<std::uint64_t>(setup_.arguments.members - low)));
+}
+
+Status Episode::fault(FaultKind kind) {
+  Status s;
+  switch (kind) {
+    case FaultKind::kKill: s = kill(); break;
+    case FaultKind::kViewChangeKill: s = view_change_kill(); break;
+    case FaultKind::kStop: s = stop(); break;
+    case FaultKind::kPartition: s = partition(); break;
+    case FaultKind::kCoordinator: s = coordinator(); break;
+    case FaultKind::kDuplicate: s = duplicate(); break;
+    case FaultKind::kCount: break;
+  }
+  if (s.ok()) return s;
+  return {s.code(), std::string("fault ") + name_of(kind) + ": " + s.error().detail};
+}
+
+Status Episode::restart(int rank, const std::string& points) {
+  auto slot = fleet_.start_worker(rank, points);
+  if (!slot.ok()) return slot.error();
+  fleet_.name(rank, *slot);
+  return {};
+}
+
+// The rank's process is killed (a fault of its own) and comes back with a protocol point armed.
+Result<bool> Episode::stop_at(int rank, const std::string& point, const std::function<Status()>& meanwhile) {
+  excused_ |= bit(rank);
+  how_ = "rank " + std::to_string(rank) + ", to be armed";
+  const Instant killed = fleet_.kill(fleet_.slot_of(rank));
+  ++tally_.faults["kill"];
+  if (Status s = measure("kill", bit(rank), killed); !s.ok()) return s.error();
+  if (Status s = restart(rank, point + "=stop"); !s.ok()) return s.error();
+  if (meanwhile) {
+    if (Status s = wait_full(); !s.ok()) return s.error();
+    if (Status s = meanwhile(); !s.ok()) return s.error();
+  }
+  Status s = wait_until("stop of rank " + std::to_string(rank) + " at " + point, kPointBound,
+                        [&] { return fleet_.stopped(fleet_.slot_of(rank)); });
+  if (s.ok()) {
+    how_ = "rank " + std::to_string(rank) + " at " + point;
+    ++tally_.points[point.substr(0, point.find('#'))];
+    return true;
+  }
+  if (s.code() != Code::kTimeout) return s.error();
+  ++tally_.unfired;
+  return false;
+}
+
+Status Episode::kill() {
+  const int victim = drawn_rank();
+  if (rng_.below(3) == 0) {  // at a point of the protocol: it stops there, and is killed where it stands
+    const std::string point = std::string(kOpPoints[rng_.below(std::size(kOpPoints))]) + "#" + std::to_string(1 + rng_.below(20));
+    auto stopped = stop_at(victim, point);
+    if (!stopped.ok()) return stopped.error();
+  } else {
+    excused_ = bit(victim);
+    how_ = "rank " + std::to_string(victim);
+  }
+  const Instant at = fleet_.kill(fleet_.slot_of(victim));
+  ++tally_.faults["kill"];
+  if (Status s = measure("kill", bit(victim), at); !s.ok()) return s;
+  if (Status s = wait_for(drawn(0, 100)); !s.ok()) return s;
+  return restart(victim);
+}
+
+Status Episode::view_change_kill() {
+  const int first = drawn_rank();
+  int second = drawn_rank();
+  while (second == first) second = drawn_rank();
+  excused_ = bit(first) | bit(second);
+  how_ = "ranks " + std::to_string(first) + ", " + std::to_string(second);
+  Instant first_at{0};
+  const auto kill_first = [&]() -> Status {
+    first_at = fleet_.kill(fleet_.slot_of(first));
+    ++tally_.faults["kill"];
+    return {};
+  };
+  if (rng_.below(2) == 0) {
+    auto stopped = stop_at(second, rng_.below(2) == 0 ? "wedged#1" : "installed#2", kill_first);
+    if (!stopped.ok()) return stopped.error();
+  } else {
+    if (Status s = kill_first(); !s.ok()) return s;
+    if (Status s = wait_for(drawn(0, 12)); !s.ok()) return s;
+  }
+  const Instant at = fleet_.kill(fleet_.slot_of(second));
+  const Bits both = bit(first) | bit(second);
+  Instant view{0}, commit{0};
+  Status s = wait_until("view and commit without two victims at all survivors", hang_bound(), [&] {
+    view = last_view(both, both, first_at), commit = last_commit(both, first_at, true);
+    return view.ns > 0 && commit.ns > 0;
+  });
+  if (!s.ok()) return s;
+  // Within the first one's view change, unless all survivors had installed the view without it by then.
+  const char* kind = last_view(bit(first), both, first_at) > at ? "view_change_kill" : "kill";
+  ++tally_.faults[kind];
+  recovered(kind, view - at, commit - at);
+  for (const int rank : {first, second})
+    if (Status s = restart(rank); !s.ok()) return s;
+  return {};
+}
+
+Status Episode::stop() {
+  const int victim = drawn_rank(true);
+  const std::uint64_t way = rng_.below(4);
+  excused_ = bit(victim);
+  if (way == 0 && victim >= setup_.arguments.spared) {
+    const std::string point = std::string(kOpPoints[rng_.below(std::size(kOpPoints))]) + "#" + std::to_string(1 + rng_.below(20));
+    auto stopped = stop_at(victim, point);
+    if (!stopped.ok()) return stopped.error();
+  }
+  const bool evicts = way != 1;
+  const Duration length = evicts ? drawn(1300, 3000) : drawn(50, 700);
+  const Instant at = fleet_.signal(fleet_.slot_of(victim), SIGSTOP);
+  ++tally_.faults["stop"];
+  if (evicts)
+    if (Status s = measure("stop", bit(victim), at); !s.ok()) return s;
+  if (Status s = wait_for(std::max(at + length - now(), Duration{0})); !s.ok()) return s;
+  const Instant back = fleet_.signal(fleet_.slot_of(victim), SIGCONT);
+  return evicts ? Status{} : measure_commit("short_stop", back);
+}
+
+Status Episode::partition() {
+  Network& network = *setup_.network;
+  const auto kind = static_cast<CutKind>(rng_.below(static_cast<std::uint64_t>(CutKind::kCount)));
+  const int host = kind == CutKind::kDelay ? network.delayed_host() : static_cast<int>(rng_.below(static_cast<std::uint64_t>(network.hosts())));
+  Bits victims = 0;
+  for (int rank = 0; rank < setup_.arguments.members; ++rank)
+    if (fleet_.host_of(rank) == host) victims |= bit(rank);
+  excused_ = victims;
+  const bool clean = kind <= CutKind::kPeers;  // nothing passes: the host must go
+  const Duration length = kind == CutKind::kReset ? Duration::from_ms(300) : drawn(1500, 3000);
+  const Instant at = now();
+  if (Status s = network.cut(host, kind, drawn(50, 1500)); !s.ok()) return s;
+  ++tally_.faults["partition"];
+  ++tally_.partitions[name_of(kind)];
+  if (clean)
+    if (Status s = measure("partition", victims, at); !s.ok()) return {s.code(), std::string(name_of(kind)) + ": " + s.error().detail};
+  bool cut = true;
+  while (now() < at + length) {
+    if (Status s = wait_for(std::min(kFlap, at + length - now())); !s.ok()) return s;
+    if (kind != CutKind::kFlap) continue;
+    cut = !cut;
+    if (Status s = cut ? network.cut(host, kind) : network.heal(host); !s.ok()) return s;
+  }
+  if (Status s = network.heal(host); !s.ok()) return s;
+  return clean ? Status{} : measure_commit(std::string("partition_") + name_of(kind), at);
+}
+
+Status Episode::coordinator() {
+  ++tally_.faults["coordinator"];
+  const std::uint64_t way = rng_.below(4);
+  if (way == 0) {
+    const Instant at = fleet_.signal_coordinator(SIGSTOP);
+    if (Status s = wait_for(drawn(300, 2500)); !s.ok()) return s;
+    fleet_.signal_coordinator(SIGCONT);
+    return measure_commit("coordinator_alone", at);
+  }
+  const Instant at = fleet_.kill_coordinator();
+  if (way == 1) {  // nobody is there to decide when a member dies
+    const int victim = drawn_rank();
+    excused_ = bit(victim);
+    if (Status s = wait_for(drawn(0, 20)); !s.ok()) return s;
+    const Instant killed = fleet_.kill(fleet_.slot_of(victim));
+    ++tally_.faults["kill"];
+    if (Status s = wait_for(drawn(0, 500)); !s.ok()) return s;
+    if (Status s = fleet_.start_coordinator(); !s.ok()) return s;
+    if (Status s = measure("coordinator", bit(victim), killed); !s.ok()) return s;
+    return restart(victim);
+  }
+  if (Status s = wait_for(drawn(0, 500)); !s.ok()) return s;
+  if (Status s = fleet_.start_coordinator(); !s.ok()) return s;
+  return measure_commit("coordinator_alone", at);
+}
+
+Status Episode::duplicate() {
+  const int rank = drawn_rank();
+  auto second = fleet_.start_worker(rank);
+  if (!second.ok()) return second.error();
+  ++tally_.faults["duplicate"];
+  if (Status s = wait_for(drawn(100, 800)); !s.ok()) return s;
+  if (rng_.below(2) == 0)  // the newer one goes: nobody may notice
+    return measure_commit("duplicate_leaves", fleet_.kill(*second));
+  excused_ = bit(rank);
+  const Instant at = fleet_.kill(fleet_.slot_of(rank));
+  fleet_.name(rank, *second);  // it takes over
+  return measure("duplicate", bit(rank), at);
+}
+
+}  // namespace regroup::chaos

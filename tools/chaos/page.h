@@ -1,0 +1,75 @@
+// The page that a chaos run shares with its workers (a memfd that they inherit): settings one way; per worker process a
+// ring of commits and a ring of views the other way. What a worker wrote is still there after it was killed.
+//
+// Threading: each ring has one writer (the worker's loop; its control thread) and one reader (the harness). A full ring
+// of commits makes the worker wait; a view that finds its ring full is counted and dropped. Layout is private to one
+// build: harness and workers are built together (kLayout says so).
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "tools/chaos/ledger.h"
+
+namespace regroup::chaos {
+
+inline constexpr std::size_t kMaxMembers = 16;             // four bits a contributor in symbolic results
+inline constexpr std::size_t kMaxSlots = 2 * kMaxMembers;  // processes alive at once: second incarnations too
+
+struct SeenView {
+  std::uint64_t epoch = 0;
+  std::uint64_t members = 0;  // bit r: rank r
+  std::int64_t at_ns = 0;
+};
+
+template <typename T, std::size_t N>
+struct Ring {
+  alignas(64) std::atomic<std::uint64_t> head{0};  // written
+  alignas(64) std::atomic<std::uint64_t> tail{0};  // read
+  std::array<T, N> items;
+
+  bool push(const T& item) {
+    const std::uint64_t at = head.load(std::memory_order_relaxed);
+    if (at - tail.load(std::memory_order_acquire) >= N) return false;
+    items[at % N] = item;
+    head.store(at + 1, std::memory_order_release);
+    return true;
+  }
+  template <typename F>
+  void drain(F take) {
+    const std::uint64_t end = head.load(std::memory_order_acquire);
+    for (std::uint64_t at = tail.load(std::memory_order_relaxed); at < end; ++at) take(items[at % N]);
+    tail.store(end, std::memory_order_release);
+  }
+};
+
+struct Settings {
+  static constexpr std::uint32_t kLayout = 1;
+  std::uint32_t layout = kLayout;
+  std::uint32_t ranks = 0;
+  std::uint64_t seed = 0;
+  std::uint64_t max_bytes = 0;  // of an all-reduce
+  std::uint32_t depth = 1;      // ops in flight at most; over 1 there is no registered state
+  char transport[16] = {};
+};
+
+struct Slot {
+  std::atomic<std::uint64_t> in_op{0};      // step + 1 of the op that is under way, 0: none
+  std::atomic<std::uint32_t> lost_views{0};
+  Ring<Commit, 2048> commits;
+  Ring<SeenView, 256> views;
+};
+
+struct Page {
+  Settings settings;
+  std::atomic<std::uint32_t> stop{0};
+  std::atomic<std::uint32_t> lives[kMaxMembers];  // incarnations begun, by rank
+  Slot slots[kMaxSlots];
+};
+
+// Maps the page of `fd`; null when that fails, or when it was made by another build. `create` sizes and initialises it.
+Page* map_page(int fd, bool create);
+
+}  // namespace regroup::chaos

@@ -1,0 +1,205 @@
+#include "tools/chaos/worker.h"
+
+#include <sched.h>
+#include <time.h>
+
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "regroup/regroup.h"
+#include "tools/chaos/page.h"
+#include "tools/chaos/program.h"
+
+namespace regroup::chaos {
+namespace {
+
+constexpr double kJoinS = 60;
+constexpr double kWaitS = 60;
+constexpr std::size_t kStateWords = 4096;
+constexpr std::size_t kCheckedInput = 64 << 10;  // bytes up to which an input is compared again
+
+std::uint64_t bits_of(const ViewInfo& view) {
+  std::uint64_t bits = 0;
+  for (const MemberId& id : view.members) bits |= std::uint64_t{1} << (id.replica % 64);
+  return bits;
+}
+
+class Worker {
+ public:
+  Worker(Page& page, Slot& slot, std::uint32_t rank)
+      : page_(page),
+        slot_(slot),
+        rank_(rank),
+        program_(page.settings.seed, page.settings.ranks, page.settings.max_bytes, page.settings.depth),
+        stateful_(page.settings.depth == 1),
+        state_(kStateWords) {}
+
+  Status run(Options options) {
+    options.on_view = [this](const ViewInfo& view) {
+      if (!slot_.views.push({view.epoch, bits_of(view), now().ns})) slot_.lost_views.fetch_add(1);
+    };
+    if (stateful_) options.state.push_back({"chaos", state_.data(), state_.size() * sizeof(std::uint64_t)});
+    auto group = Group::join(std::move(options));
+    if (!group.ok()) return group.error();
+    group_ = std::move(*group);
+    life_ = page_.lives[rank_].fetch_add(1) + 1;
+    if (Status s = allocate(); !s.ok()) return s;
+    while (page_.stop.load() == 0)
+      if (Status s = batch(); !s.ok()) return s;
+    return {};
+  }
+
+ private:
+  struct Buffers {
+    void *in = nullptr, *out = nullptr;
+  };
+  struct Pending {
+    StepOp op;
+    std::uint64_t step = 0;
+    std::int64_t begin_ns = 0;
+    std::byte *in = nullptr, *out = nullptr;
+    Work work;
+  };
+
+  Status allocate() {
+    const std::size_t bytes = program_.buffer_bytes();
+    for (std::uint32_t i = 0; i < page_.settings.depth; ++i) {
+      for (Buffers* b : {&registered_.emplace_back(), &private_.emplace_back()}) {
+        for (void** memory : {&b->in, &b->out}) {
+          if (b == &private_.back()) {
+            *memory = owned_.emplace_back(std::make_unique_for_overwrite<std::byte[]>(bytes)).get();
+            continue;
+          }
+          auto allocated = group_->allocate(bytes);
+          if (!allocated.ok()) return allocated.error();
+          *memory = *allocated;
+        }
+      }
+    }
+    return {};
+  }
+
+  Pending prepare(std::uint64_t step, std::uint32_t place) {
+    Pending p;
+    p.op = program_.at(step);
+    p.step = step;
+    const Buffers& b = (p.op.registered ? registered_ : private_)[place];
+    const std::size_t offset = p.op.offset * size_of(p.op.type);
+    p.in = static_cast<std::byte*>(b.in) + offset;
+    p.out = p.op.in_place ? p.in : static_cast<std::byte*>(b.out) + offset;
+    const std::size_t bytes = p.op.count * size_of(p.op.type);
+    program_.fill(p.op, step, rank_, p.in);
+    if (!p.op.in_place) std::memset(p.out, 0xa5, bytes);
+    p.begin_ns = now().ns;
+    return p;
+  }
+
+  // As many ops as the first one says, all in flight; then waits for each.
+  Status batch() {
+    const std::uint64_t first = group_->steps();
+    const std::uint32_t n = program_.at(first).in_flight;
+    slot_.in_op.store(first + 1, std::memory_order_release);
+    Status bad;
+    bool evicted = false;
+    const auto take = [&](Pending& p, const Result<Outcome>& outcome) {
+      if (!outcome.ok()) {
+        if (outcome.code() == Code::kEvicted) evicted = true;
+        else if (bad.ok()) bad = outcome.error();
+      } else if (!evicted && bad.ok()) {
+        bad = committed(p, *outcome);
+      }
+    };
+    if (n == 1) {
+      Pending p = prepare(first, 0);
+      take(p, group_->all_reduce(p.in, p.out, p.op.count, p.op.type, p.op.op));
+    } else {
+      std::vector<Pending> pending;
+      for (std::uint32_t i = 0; i < n; ++i) {
+        Pending& p = pending.emplace_back(prepare(first + i, i));
+        p.work = group_->all_reduce_async(p.in, p.out, p.op.count, p.op.type, p.op.op);
+      }
+      for (Pending& p : pending) take(p, p.work.wait());
+    }
+    slot_.in_op.store(0, std::memory_order_release);
+    if (evicted) life_ = page_.lives[rank_].fetch_add(1) + 1;
+    return bad;
+  }
+
+  Status committed(const Pending& p, const Outcome& outcome) {
+    Commit c;
+    c.step = p.step;
+    c.begin_ns = p.begin_ns;
+    c.commit_ns = now().ns;
+    c.epoch = outcome.epoch;
+    c.attempts = outcome.attempts;
+    c.life = life_;
+    c.contributors = bits_of(*outcome.view);
+    std::uint64_t wrong = program_.count_wrong(p.op, p.step, c.contributors, p.out);
+    if (!p.op.in_place && p.op.count * size_of(p.op.type) <= kCheckedInput)
+      wrong += program_.count_changed(p.op, p.step, rank_, p.in);
+    c.wrong = static_cast<std::uint32_t>(wrong);
+    if (stateful_) c.state = update_state(p, c.contributors);
+    return publish(c);
+  }
+
+  // A word of the state moves with every step and depends on all words before it; the digest is of the whole state.
+  std::uint64_t update_state(const Pending& p, std::uint64_t contributors) {
+    const std::size_t at = p.step % kStateWords;
+    std::uint64_t first = 0;
+    std::memcpy(&first, p.out, std::min<std::size_t>(p.op.count * size_of(p.op.type), sizeof first));
+    state_[at] = (state_[at] ^ state_[(at + kStateWords - 1) % kStateWords]) * 0x9e3779b97f4a7c15ull + first + contributors;
+    std::uint64_t digest = 1;
+    for (const std::uint64_t word : state_) digest = (digest ^ word) * 0x100000001b3ull;
+    return digest;
+  }
+
+  Status publish(const Commit& c) {
+    const std::int64_t until = c.commit_ns + static_cast<std::int64_t>(kWaitS * 1e9);
+    while (!slot_.commits.push(c)) {
+      if (page_.stop.load() != 0) return {};
+      if (now().ns > until) return {Code::kTimeout, "the harness does not read the commits"};
+      ::sched_yield();
+    }
+    return {};
+  }
+
+  Page& page_;
+  Slot& slot_;
+  const std::uint32_t rank_;
+  Program program_;
+  const bool stateful_;
+  std::vector<std::uint64_t> state_;
+  std::vector<std::unique_ptr<std::byte[]>> owned_;
+  std::vector<Buffers> registered_, private_;
+  std::uint32_t life_ = 0;
+  std::unique_ptr<Group> group_;  // last: its threads see the members above
+};
+
+}  // namespace
+
+int run_worker(int page_fd, int slot) {
+  Page* page = map_page(page_fd, false);
+  if (page == nullptr || slot < 0 || slot >= static_cast<int>(kMaxSlots)) {
+    std::fprintf(stderr, "worker: error: no page of this build at descriptor %d, slot %d\n", page_fd, slot);
+    return 1;
+  }
+  auto options = Options::from_environment();
+  if (!options.ok() || options->rank < 0 || options->rank >= static_cast<int>(page->settings.ranks)) {
+    std::fprintf(stderr, "worker: error: %s\n", options.ok() ? "no rank is set" : options.error().detail.c_str());
+    return 1;
+  }
+  options->transport = page->settings.transport;
+  options->join_timeout_s = kJoinS;
+  options->wait_timeout_s = kWaitS;
+  const auto rank = static_cast<std::uint32_t>(options->rank);
+  const Status status = Worker(*page, page->slots[slot], rank).run(std::move(*options));
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "worker: rank %u: error: %s: %s\n", rank, code_name(status.code()), status.error().detail.c_str());
+  return 1;
+}
+
+}  // namespace regroup::chaos
