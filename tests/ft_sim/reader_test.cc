@@ -49,3 +49,26 @@ TEST_CASE("a history that names a huge op number is judged without memory for al
   r.what = What::kDurable, r.op = UINT64_MAX;
   CHECK(checker.on(r).empty());
 }
+
+TEST_CASE("a flight record whose begin was overwritten is judged from the first op that it settles on") {
+  HistoryReader reader(3);
+  Checker checker;
+  const auto on = [&](const std::string& line) -> std::string {
+    const auto record = reader.on(line);
+    REQUIRE(record.ok());
+    return *record ? checker.on(**record) : "";
+  };
+  CHECK(on(R"({"flight":1,"recorded":90000,"kept":4})").empty());
+  CHECK(on(R"({"event":"install","op":20111,"epoch":75})").empty());  // of a life long under way
+  CHECK(on(R"({"event":"committed","op":20109,"epoch":74})").empty());
+  CHECK(on(R"({"event":"committed","op":20110,"epoch":74})").empty());
+  CHECK(on(R"({"event":"committed","op":20112,"epoch":75})").starts_with("G4"));
+}
+
+TEST_CASE("a member may begin behind an op of which no record tells whether it ends a step") {
+  HistoryReader reader(0);
+  Checker checker;
+  const auto install = reader.on(R"({"event":"install","op":20111,"epoch":75})");
+  REQUIRE((install.ok() && *install));
+  CHECK(checker.on(**install).empty());
+}
