@@ -55,9 +55,13 @@ Status parse_faults(const char* flag, const std::vector<std::string>& texts, boo
 
 }  // namespace
 
-Result<Arguments> parse_arguments(const Collective& collective, int argc, const char* const* argv) {
+Result<Arguments> parse_arguments(const Collective& collective, int argc, const char* const* argv,
+                                  const CommandLine& line) {
   Arguments a;
-  std::string min_bytes = "32M", max_bytes, step_bytes = "1M", cut_bytes = "0", type = "float", op = "sum";
+  a.step_factor = line.step_factor;
+  a.iterations = line.iterations;
+  std::string min_bytes = line.min_bytes, max_bytes = line.max_bytes, step_bytes = "1M", cut_bytes = "0",
+              type = "float", op = "sum";
   std::vector<std::string> kills, stops;
   int local_register = 0;
   CLI::App app{"Times a collective of Regroup; flags and table are those of nccl-tests.", collective.program};
@@ -110,6 +114,9 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
       ->allow_extra_args(false);
   app.add_option("--join", a.join_at, "ITER: who was killed returns; that call is repeated until all are there")
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1'000'000'000}));
+  for (const ExtraFlag& flag : line.extra) {
+    app.add_option(flag.name, *flag.value, flag.help)->check(CLI::Range(flag.least, flag.most))->capture_default_str();
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -118,7 +125,7 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   } catch (const CLI::ParseError& error) {
     return {Code::kInvalid, error.what()};
   }
-  if (max_bytes.empty()) max_bytes = min_bytes;
+  if (max_bytes.empty() || (app.count("-b") > 0 && app.count("-e") == 0)) max_bytes = min_bytes;
   struct {
     const char* flag;
     const std::string& text;

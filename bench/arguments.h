@@ -58,7 +58,24 @@ struct Arguments {
   std::string help;  // not empty: print it and stop
 };
 
+// What a program changes of the command line: other defaults, and flags of its own with whole numbers as values.
+struct ExtraFlag {
+  const char* name;  // "--in-flight"
+  const char* help;
+  int* value;  // holds the default
+  int least;
+  int most;
+};
+struct CommandLine {
+  const char* min_bytes = "32M";
+  const char* max_bytes = "";  // empty: the smallest
+  double step_factor = 1;
+  int iterations = 20;
+  std::vector<ExtraFlag> extra;
+};
+
 // kInvalid: unknown flag, a value that does not parse or is out of range, or one that this program has no meaning for.
-Result<Arguments> parse_arguments(const Collective& collective, int argc, const char* const* argv);
+Result<Arguments> parse_arguments(const Collective& collective, int argc, const char* const* argv,
+                                  const CommandLine& line = {});
 
 }  // namespace regroup::bench

@@ -1,7 +1,7 @@
 #include "bench/driver.h"
 
 #include <cstdio>
-#include <cstdlib>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,17 +13,40 @@
 
 namespace regroup::bench {
 
-int run_benchmark(const Collective& collective, int argc, char** argv) {
-  auto arguments = parse_arguments(collective, argc, argv);
+namespace {
+
+// Prints what is wrong, or the help; the exit status then.
+std::optional<int> say(const char* program, const Result<Arguments>& arguments) {
   if (!arguments.ok()) {
-    std::fprintf(stderr, "%s: error: %s (--help lists the flags)\n", collective.program,
-                 arguments.error().detail.c_str());
+    std::fprintf(stderr, "%s: error: %s (--help lists the flags)\n", program, arguments.error().detail.c_str());
     return 2;
   }
-  if (!arguments->help.empty()) {
-    std::fputs(arguments->help.c_str(), stdout);
-    return 0;
+  if (arguments->help.empty()) return std::nullopt;
+  std::fputs(arguments->help.c_str(), stdout);
+  return 0;
+}
+
+// Takes `--collective NAME` out of the words. kInvalid: there is none of that name.
+Result<const Collective*> take_collective(std::vector<const char*>& words) {
+  std::string name = "all_reduce";
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (std::string(words[i]) != "--collective") continue;
+    if (i + 1 == words.size()) return {Code::kInvalid, "--collective: a name is missing"};
+    name = words[i + 1];
+    words.erase(words.begin() + static_cast<std::ptrdiff_t>(i), words.begin() + static_cast<std::ptrdiff_t>(i) + 2);
+    break;
   }
+  if (const Collective* found = find_collective(name); found != nullptr) return found;
+  std::string known;
+  for (const Collective* each : all_collectives()) known += std::string(known.empty() ? "" : ", ") + each->program;
+  return {Code::kInvalid, "--collective '" + name + "' is none of " + known + " (with or without _perf)"};
+}
+
+}  // namespace
+
+int run_benchmark(const Collective& collective, int argc, char** argv) {
+  const auto arguments = parse_arguments(collective, argc, argv);
+  if (auto status = say(collective.program, arguments)) return *status;
   std::vector<std::string> command(argv, argv + argc);
   if (arguments->is_failure_run()) {
     return is_failure_member() ? run_failure_member(collective, *arguments)
@@ -31,6 +54,27 @@ int run_benchmark(const Collective& collective, int argc, char** argv) {
   }
   if (arguments->ranks > 0 && !is_started_rank()) return run_ranks(collective.program, arguments->ranks, command);
   return RankRun(collective, *arguments, std::move(command)).run();
+}
+
+int run_program(const Program& program, int argc, char** argv) {
+  std::vector<const char*> words(argv, argv + argc);
+  const auto found = take_collective(words);
+  if (!found.ok()) return *say(program.name, Result<Arguments>(found.error()));
+  if (program.cuts && !(*found)->cuttable) {
+    return *say(program.name,
+                Result<Arguments>(Code::kInvalid, std::string("--collective ") + (*found)->program +
+                                                      ": a range of its buffers is not the same collective"));
+  }
+  Collective collective = **found;
+  collective.program = program.name;
+  auto arguments = parse_arguments(collective, static_cast<int>(words.size()), words.data(), program.line);
+  if (arguments.ok() && arguments->help.empty()) {
+    if (arguments->is_failure_run()) arguments = {Code::kInvalid, "--kill, --stop and --join have no meaning here"};
+  }
+  if (auto status = say(program.name, arguments)) return *status;
+  const std::vector<std::string> command(argv, argv + argc);
+  if (arguments->ranks > 0 && !is_started_rank()) return run_ranks(program.name, arguments->ranks, command);
+  return program.measure(collective, *arguments, command);
 }
 
 }  // namespace regroup::bench

@@ -1,16 +1,12 @@
 #include "bench/rank_run.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
-#include "bench/check.h"
+#include "bench/checked_call.h"
 #include "bench/clock.h"
-#include "bench/failure/board.h"
-#include "bench/launch_env.h"
+#include "bench/make_call.h"
 #include "bench/rows.h"
 #include "bench/text.h"
 
@@ -18,11 +14,6 @@ namespace regroup::bench {
 namespace {
 
 constexpr int kMaxChosenIterations = 20000;
-constexpr double kLeaveS = 5;
-
-Error error_of(const std::string& what, const Error& error) {
-  return {error.code, what + ": " + code_name(error.code) + ": " + error.detail};
-}
 
 CallMode mode_of(const Arguments& a) {
   CallMode mode;
@@ -43,54 +34,20 @@ RankRun::RankRun(const Collective& collective, Arguments arguments, std::vector<
 }
 
 int RankRun::run() {
-  Status status = join();
-  if (status.ok()) status = run_all();
+  const Status status = run_all();
   if (status.ok()) return finish();
-  std::fprintf(stderr, "%s: rank %u: error: %s\n", collective_.program, rank_, status.error().detail.c_str());
+  std::fprintf(stderr, "%s: rank %u: error: %s\n", collective_.program, seat_.rank(), status.error().detail.c_str());
   return 1;
 }
 
-Status RankRun::join() {
-  if (Status s = adopt_launcher_environment(arguments_.timeout_s); !s.ok()) return s;
-  auto options = Options::from_environment();
-  if (!options.ok()) return options.error();
-  if (options->rank < 0 || options->world_size <= 0) {
-    return {Code::kConfig, "no rank is set: give --ranks N, or start under `regroup run`, torchrun or mpirun"};
-  }
-  rank_ = static_cast<std::uint32_t>(options->rank);
-  if (!arguments_.transport.empty()) options->transport = arguments_.transport;
-  options->no_commit = arguments_.no_commit;
-  options->auto_rejoin = false;
-  options->wait_timeout_s = arguments_.timeout_s;
-  options->join_timeout_s = std::min(options->join_timeout_s, arguments_.timeout_s);
-  if (rank_ == 0 && arguments_.probe) probe_ = std::make_unique<Probe>();  // forks: before the group's threads
-  if (Board* board = inherited_board(); board != nullptr) board->ranks[rank_].came.store(1);
-  auto group = Group::join(std::move(*options));
-  if (!group.ok()) return error_of("join", group.error());
-  group_ = std::move(*group);
-  if (arguments_.bind) bind_to_core(static_cast<int>(rank_));
-  view_ = group_->view();
-  ranks_ = view_.size();
-  self_ = view_.self;
-  info_.ranks = ranks_;
-  info_.transport = view_.transport;
-  return {};
-}
-
 Status RankRun::run_all() {
-  if (collective_.rooted && arguments_.root >= static_cast<int>(ranks_)) {
-    return {Code::kInvalid,
-            "-r " + std::to_string(arguments_.root) + ": there are " + std::to_string(ranks_) + " ranks"};
-  }
-  const BufferBytes bytes = buffer_bytes(collective_, arguments_, ranks_, ranks_);
-  buffers_ = std::make_unique<Buffers>();
-  if (Status s = buffers_->allocate(*group_, bytes.in, bytes.out, arguments_.registered); !s.ok()) {
-    return error_of("buffers of " + format_bytes(bytes.out), s.error());
-  }
-  info_.huge_pages = on_huge_pages(buffers_->in());
+  if (Status s = seat_.take(collective_, arguments_); !s.ok()) return s;
+  info_.ranks = seat_.ranks();
+  info_.transport = seat_.view().transport;
+  info_.huge_pages = on_huge_pages(seat_.buffers().in());
   print_start();
   for (int cycle = 0; cycle < arguments_.cycles; ++cycle) {
-    for (const RowSpec& spec : rows_of(collective_, arguments_, ranks_)) {
+    for (const RowSpec& spec : rows_of(collective_, arguments_, seat_.ranks())) {
       if (Status s = run_row(spec); !s.ok()) return s;
     }
   }
@@ -102,7 +59,7 @@ Status RankRun::run_row(const RowSpec& spec) {
   if (!row.ok()) {
     return error_of(format_bytes(spec.bytes) + " of " + name_of(spec.type) + " " + name_of(spec.op), row.error());
   }
-  if (rank_ == 0) {
+  if (seat_.rank() == 0) {
     std::fputs(table_row(*row).c_str(), stdout);
     std::fflush(stdout);
   }
@@ -115,46 +72,26 @@ Result<Row> RankRun::run_point(const RowSpec& spec) {
   row.type = name_of(spec.type);
   row.redop = collective_.reduces ? name_of(spec.op) : "none";
   row.root = spec.root;
-  const std::size_t unit = size_of(spec.type);
-  row.count = collective_.count(spec.bytes / unit, unit, ranks_);
-  const Shape shape = collective_.shape(row.count, ranks_, self_);
-  row.bytes = std::max(shape.in, shape.out) * unit;
-  auto before = probe();
+  auto before = seat_.probe();
   if (!before.ok()) return before.error();
-  const std::size_t shift = static_cast<std::size_t>(arguments_.unalign) * unit;
   for (bool in_place : {false, true}) {
     if (!in_place && arguments_.in_place_only) continue;
-    char* out = static_cast<char*>(buffers_->out()) + shift;
-    Call call;
-    call.group = group_.get();
-    call.view = &view_;
-    call.in = in_place ? out + shape.in_at * unit : static_cast<char*>(buffers_->in()) + shift;
-    call.out = in_place ? out + shape.out_at * unit : out;
-    call.count = row.count;
-    call.type = spec.type;
-    call.op = spec.op;
-    call.root = {static_cast<std::uint32_t>(std::max(spec.root, 0)), 0};
+    const Call call = make_call(collective_, arguments_, spec, seat_.group(), seat_.view(), seat_.buffers(), in_place);
+    row.count = call.count;
+    row.bytes = shown_bytes(collective_, call.count, spec.type, seat_.ranks());
     auto side = run_side(call, row.bytes, in_place, row.plan);
     if (!side.ok()) return side.error();
     (in_place ? row.in_place : row.out_of_place) = *side;
   }
-  auto after = probe();
+  auto after = seat_.probe();
   if (!after.ok()) return after.error();
   row.probe_before_us = *before;
   row.probe_after_us = *after;
   return row;
 }
 
-Pattern RankRun::next_pattern(const Call& call) {
-  return {call.type, call.op, ++seed_, static_cast<std::uint32_t>(ranks_)};
-}
-
-void RankRun::fill(const Pattern& pattern, const Call& call) const {
-  bench::fill(pattern, rank_, const_cast<void*>(call.in), collective_.shape(call.count, ranks_, self_).in);
-}
-
 Result<Side> RankRun::run_side(const Call& call, std::size_t bytes, bool in_place, std::string& plan) {
-  fill(next_pattern(call), call);
+  fill_input(collective_, seat_, call, ++seed_);
   if (Status s = calls_.run(call, arguments_.warmup, &plan); !s.ok()) return s.error();
   int n = arguments_.iterations;
   if (arguments_.seconds > 0) {
@@ -165,15 +102,15 @@ Result<Side> RankRun::run_side(const Call& call, std::size_t bytes, bool in_plac
   static constexpr ReduceOp kOverRanks[] = {ReduceOp::kSum, ReduceOp::kAvg, ReduceOp::kMin, ReduceOp::kMax};
   std::vector<double> times_us;
   for (int rep = 0; rep < arguments_.repetitions; ++rep) {
-    if (auto b = group_->barrier(); !b.ok()) return error_of("barrier", b.error());
+    if (Status s = seat_.barrier(); !s.ok()) return s.error();
     const std::int64_t begin = now_ns();
     if (Status s = calls_.run(call, n, &plan); !s.ok()) return s.error();
     const double mine = static_cast<double>(now_ns() - begin) / 1e3 / n / arguments_.aggregate;
-    auto time = agree(arguments_.average == 0 && rank_ != 0 ? 0 : mine, kOverRanks[arguments_.average]);
+    auto time = seat_.agree(arguments_.average == 0 && seat_.rank() != 0 ? 0 : mine, kOverRanks[arguments_.average]);
     if (!time.ok()) return time.error();
     times_us.push_back(*time);
   }
-  Side side = make_side(summarize(times_us), bytes, collective_.bus_factor(ranks_));
+  Side side = make_side(summarize(times_us), bytes, collective_.bus_factor(seat_.ranks()));
   side.iterations = static_cast<std::size_t>(n);
   if (arguments_.checks > 0) {
     auto wrong = check_side(call, in_place);
@@ -187,10 +124,10 @@ Result<Side> RankRun::run_side(const Call& call, std::size_t bytes, bool in_plac
 Result<int> RankRun::choose_iterations(const Call& call) {
   int n = 3;
   for (int round = 0; round < 2; ++round) {  // the second with enough calls to mean something
-    if (auto b = group_->barrier(); !b.ok()) return error_of("barrier", b.error());
+    if (Status s = seat_.barrier(); !s.ok()) return s.error();
     const double begin = now_s();
     if (Status s = calls_.run(call, n, nullptr); !s.ok()) return s.error();
-    auto each = agree((now_s() - begin) / n, ReduceOp::kMax);
+    auto each = seat_.agree((now_s() - begin) / n, ReduceOp::kMax);
     if (!each.ok()) return each.error();
     const double fit = arguments_.seconds / arguments_.repetitions / std::max(*each, 1e-8);
     n = static_cast<int>(std::clamp(fit, 1.0, static_cast<double>(kMaxChosenIterations)));
@@ -200,42 +137,16 @@ Result<int> RankRun::choose_iterations(const Call& call) {
 
 Result<std::uint64_t> RankRun::check_side(const Call& call, bool in_place) {
   std::uint64_t wrong = 0;
-  const Shape shape = collective_.shape(call.count, ranks_, self_);
-  const std::size_t out_bytes = shape.out * size_of(call.type);
   for (int i = 0; i < arguments_.checks; ++i) {
-    const Pattern pattern = next_pattern(call);
-    poison(call.out, out_bytes);  // in place the input is then laid over it
-    fill(pattern, call);
-    auto outcome = calls_.once(call);
-    if (!outcome.ok()) return error_of(in_place ? "checked op in place" : "checked op", outcome.error());
-    const std::vector<std::uint32_t> members = ranks_of(*outcome->view);
-    const Viewer viewer{members, self_, position_of(*outcome->view, call.root)};
-    wrong += wrong_elements(collective_, pattern, viewer, call.out, call.count);
-    if (!in_place && collective_.parts(call.count, ranks_, self_, viewer.root).empty()) {
-      wrong += count_touched(call.out, out_bytes);  // this member takes nothing
-    }
+    auto found = checked_call(collective_, seat_, call, ++seed_, in_place, [&] { return calls_.once(call); });
+    if (!found.ok()) return found.error();
+    wrong += *found;
   }
-  auto all = agree(static_cast<double>(wrong), ReduceOp::kSum);
-  if (!all.ok()) return all.error();
-  return static_cast<std::uint64_t>(std::llround(*all));
-}
-
-Result<double> RankRun::agree(double value, ReduceOp op) {
-  double out = 0;
-  auto outcome = group_->all_reduce(&value, &out, 1, DataType::kF64, op);
-  if (!outcome.ok()) return error_of("agreement on a time", outcome.error());
-  return out;
-}
-
-Result<double> RankRun::probe() {
-  // The others wait in the barrier meanwhile, asleep but for its first microseconds.
-  const double us = probe_ != nullptr ? probe_->measure_us() : 0;
-  if (auto b = group_->barrier(); !b.ok()) return error_of("barrier", b.error());
-  return us;
+  return wrong;
 }
 
 void RankRun::print_start() const {
-  if (rank_ != 0) return;
+  if (seat_.rank() != 0) return;
   print_heading(arguments_, info_);
   std::fputs(table_header().c_str(), stdout);
   std::fflush(stdout);
@@ -245,17 +156,14 @@ int RankRun::finish() {
   const Totals totals = totals_of(rows_);
   const bool okay = bandwidth_okay(totals.average_bus_bw);
   Status written;
-  if (rank_ == 0) {
+  if (seat_.rank() == 0) {
     std::fputs(table_footer(totals.wrong, totals.average_bus_bw).c_str(), stdout);
     info_.end_time = time_text();
     written = write_report(info_, arguments_, rows_, totals, okay);
     if (!written.ok()) std::fprintf(stderr, "%s: error: %s\n", collective_.program, written.error().detail.c_str());
     std::fflush(stdout);
   }
-  buffers_.reset();
-  if (Status left = group_->leave(kLeaveS); !left.ok()) {
-    std::fprintf(stderr, "%s: rank %u: leave: %s\n", collective_.program, rank_, left.error().detail.c_str());
-  }
+  seat_.leave(collective_.program);
   return totals.wrong == 0 && okay && written.ok() ? 0 : 1;
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "bench/make_call.h"
+
 namespace regroup::bench {
 namespace {
 
@@ -61,8 +63,7 @@ Row account_row(const Collective& collective, const Arguments& a, const Script& 
   row.churn.emplace();
   const auto ranks = static_cast<std::size_t>(a.ranks);
   row.count = collective.count(spec.bytes / unit, unit, ranks);
-  const Shape shape = collective.shape(row.count, ranks, 0);
-  row.bytes = std::max(shape.in, shape.out) * unit;
+  row.bytes = shown_bytes(collective, row.count, spec.type, ranks);
   for (bool in_place : {false, true}) {
     const std::size_t side = script.side_of(index, in_place);
     if (side < script.sides())

@@ -14,6 +14,7 @@
 #include "bench/clock.h"
 #include "bench/failure/board.h"
 #include "bench/failure/script.h"
+#include "bench/make_call.h"
 #include "bench/probe.h"
 #include "bench/stats.h"
 
@@ -71,26 +72,6 @@ class FailureMember {
     return buffers_->allocate(*group_, bytes.in, bytes.out, arguments_.registered);
   }
 
-  // The call at the script's position for the members of `view`.
-  Call call_for(const ViewInfo& view, const Script::Step& step) const {
-    const RowSpec& row = script_.rows()[step.row];
-    const std::size_t unit = size_of(row.type);
-    const std::size_t shift = static_cast<std::size_t>(arguments_.unalign) * unit;
-    Call call;
-    call.group = group_.get();
-    call.view = &view;
-    call.count = collective_.count(row.bytes / unit, unit, view.size());
-    call.type = row.type;
-    call.op = row.op;
-    const Shape shape = collective_.shape(call.count, view.size(), view.self);
-    char* out = static_cast<char*>(buffers_->out()) + shift;
-    call.in = step.in_place ? out + shape.in_at * unit : static_cast<char*>(buffers_->in()) + shift;
-    call.out = step.in_place ? out + shape.out_at * unit : out;
-    call.root = {static_cast<std::uint32_t>(std::max(row.root, 0)), 0};
-    if (position_of(view, call.root) == view.size()) call.root = view.members.front();  // its root is gone
-    return call;
-  }
-
   Pattern pattern_for(const Call& call) const {
     return {call.type, call.op, place_.position * 1'000'003 + place_.repeats + 1,
             static_cast<std::uint32_t>(arguments_.ranks)};
@@ -101,7 +82,8 @@ class FailureMember {
     const Script::Step step = script_.at(place_.position);
     for (int attempt = 0; attempt < kMostRetries; ++attempt) {
       const ViewInfo view = group_->view();
-      const Call call = call_for(view, step);
+      const Call call =
+          bench::make_call(collective_, arguments_, script_.rows()[step.row], *group_, view, *buffers_, step.in_place);
       const Pattern pattern = pattern_for(call);
       const Shape shape = collective_.shape(call.count, view.size(), view.self);
       if (arguments_.checks > 0) {
@@ -109,7 +91,7 @@ class FailureMember {
         fill(pattern, rank_, const_cast<void*>(call.in), shape.in);
       }
       const std::int64_t begin = now_ns();
-      const Result<Outcome> outcome = make_call(call);
+      const Result<Outcome> outcome = issue(call);
       const std::int64_t end = now_ns();
       if (outcome.ok()) {
         const bool quiet = attempt == 0 && outcome->attempts == 1 && outcome->epoch == epoch_;
@@ -127,7 +109,7 @@ class FailureMember {
     return {Code::kViewChanged, "given up after " + std::to_string(kMostRetries) + " changes of members"};
   }
 
-  Result<Outcome> make_call(const Call& call) {
+  Result<Outcome> issue(const Call& call) {
     for (std::size_t f = 0; f < arguments_.faults.size(); ++f) {
       const Fault& fault = arguments_.faults[f];
       if (fault.rank != static_cast<int>(rank_) || fault.at != place_.position || board_.fault_ns[f].load() != 0)

@@ -79,6 +79,36 @@ class Collectives(unittest.TestCase):
                 self.assertIn("# Out of bounds values : 0 OK", done.stdout)
 
 
+class OwnFigures(unittest.TestCase):
+    def figures(self, program, *flags):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "r.json")
+            done = run(program, "--ranks", "2", "--no-probe", "-J", path, *flags)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            with open(path) as file:
+                report = json.load(file)
+        self.assertEqual(report["out_of_bounds"], {"count": 0, "okay": "true"})
+        self.assertEqual(len(rows(done.stdout)), len(report["results"]))
+        return report["results"]
+
+    def test_percentiles_of_single_calls(self):
+        for flags in ([], ["--collective", "all_gather", "--transport", "tcp"], ["--collective", "reduce_perf", "--registered"]):
+            with self.subTest(flags):
+                results = self.figures("latency_perf", "-b", "64", "-e", "256", "-f", "4", "-n", "200", *flags)
+                self.assertEqual(len(results), 2)
+                for r in results:
+                    values = [r[k] for k in ("p50_us", "p90_us", "p99_us", "p99.9_us", "max_us")]
+                    self.assertEqual(values, sorted(values))
+                    self.assertGreater(values[0], 0)
+
+    def test_ops_in_flight_and_a_compute_loop(self):
+        (r,) = self.figures("overlap_perf", "-b", "256K", "-n", "3", "-w", "1", "--in-flight", "3")
+        self.assertEqual(r["ops_n"], 3)
+        self.assertAlmostEqual(r["rate_%"], 100 * r["single_us"] / r["inflight_us"], places=6)
+        hidden = r["inflight_us"] + r["compute_us"] - r["both_us"]
+        self.assertAlmostEqual(r["overlap_%"], 100 * hidden / min(r["inflight_us"], r["compute_us"]), places=6)
+
+
 class BadInput(unittest.TestCase):
     def refused(self, named, *flags, program="all_reduce_perf", env=None, code=2):
         begin = time.monotonic()
@@ -93,6 +123,13 @@ class BadInput(unittest.TestCase):
         self.refused("float128", "-d", "float128")
         self.refused("all_gather_perf", "--cut", "4K", program="all_gather_perf")
         self.refused("there are 2 ranks", "--ranks", "2", "-r", "2", program="gather_perf")
+
+    def test_bad_flags_of_the_other_programs_are_named(self):
+        self.refused("'foo'", "--collective", "foo", program="latency_perf")
+        self.refused("--collective", "--collective", program="latency_perf")
+        self.refused("--kill", "--ranks", "2", "--kill", "1@1", program="latency_perf")
+        self.refused("gather_perf", "--collective", "gather", program="overlap_perf")
+        self.refused("--in-flight", "--in-flight", "0", program="overlap_perf")
 
     def test_without_ranks_it_says_what_to_do(self):
         self.refused("--ranks", env=clean_environment(), code=1)

@@ -1,0 +1,80 @@
+#include "bench/seat.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "bench/failure/board.h"
+#include "bench/launch_env.h"
+#include "bench/text.h"
+
+namespace regroup::bench {
+namespace {
+
+constexpr double kLeaveS = 5;
+
+}  // namespace
+
+Error error_of(const std::string& what, const Error& error) {
+  return {error.code, what + ": " + code_name(error.code) + ": " + error.detail};
+}
+
+Status Seat::take(const Collective& collective, const Arguments& arguments) {
+  if (Status s = adopt_launcher_environment(arguments.timeout_s); !s.ok()) return s;
+  auto options = Options::from_environment();
+  if (!options.ok()) return options.error();
+  if (options->rank < 0 || options->world_size <= 0) {
+    return {Code::kConfig, "no rank is set: give --ranks N, or start under `regroup run`, torchrun or mpirun"};
+  }
+  rank_ = static_cast<std::uint32_t>(options->rank);
+  if (!arguments.transport.empty()) options->transport = arguments.transport;
+  options->no_commit = arguments.no_commit;
+  options->auto_rejoin = false;
+  options->wait_timeout_s = arguments.timeout_s;
+  options->join_timeout_s = std::min(options->join_timeout_s, arguments.timeout_s);
+  if (rank_ == 0 && arguments.probe) probe_ = std::make_unique<Probe>();  // forks: before the group's threads
+  if (Board* board = inherited_board(); board != nullptr) board->ranks[rank_].came.store(1);
+  auto group = Group::join(std::move(*options));
+  if (!group.ok()) return error_of("join", group.error());
+  group_ = std::move(*group);
+  if (arguments.bind) bind_to_core(static_cast<int>(rank_));
+  view_ = group_->view();
+  if (collective.rooted && arguments.root >= static_cast<int>(ranks())) {
+    return {Code::kConfig,
+            "-r " + std::to_string(arguments.root) + ": there are " + std::to_string(ranks()) + " ranks"};
+  }
+  const BufferBytes bytes = buffer_bytes(collective, arguments, ranks(), ranks());
+  buffers_ = std::make_unique<Buffers>();
+  if (Status s = buffers_->allocate(*group_, bytes.in, bytes.out, arguments.registered); !s.ok()) {
+    return error_of("buffers of " + format_bytes(bytes.out), s.error());
+  }
+  return {};
+}
+
+void Seat::leave(const char* program) {
+  buffers_.reset();
+  if (group_ == nullptr) return;
+  if (Status left = group_->leave(kLeaveS); !left.ok()) {
+    std::fprintf(stderr, "%s: rank %u: leave: %s\n", program, rank_, left.error().detail.c_str());
+  }
+}
+
+Status Seat::barrier() {
+  if (auto b = group_->barrier(); !b.ok()) return error_of("barrier", b.error());
+  return {};
+}
+
+Result<double> Seat::agree(double value, ReduceOp op) {
+  double out = 0;
+  auto outcome = group_->all_reduce(&value, &out, 1, DataType::kF64, op);
+  if (!outcome.ok()) return error_of("agreement on a time", outcome.error());
+  return out;
+}
+
+Result<double> Seat::probe() {
+  // The others wait in the barrier meanwhile, asleep but for its first microseconds.
+  const double us = probe_ != nullptr ? probe_->measure_us() : 0;
+  if (Status s = barrier(); !s.ok()) return s.error();
+  return us;
+}
+
+}  // namespace regroup::bench
