@@ -22,7 +22,7 @@ std::string path() {
 
 }  // namespace
 
-Status run_command(const std::vector<std::string>& argv) {
+Result<std::string> run_command(const std::vector<std::string>& argv) {
   launch::ChildSetup setup;
   setup.argv = argv;
   setup.environment["PATH"] = path();
@@ -36,8 +36,8 @@ Status run_command(const std::vector<std::string>& argv) {
   for (const Instant until = now() + kBound;;) {
     child->out().pump(), child->err().pump();
     if (auto change = child->poll(); change && change->kind == launch::ChildChange::Kind::kEnded) {
-      if (change->status == 0) return {};
-      return {Code::kSystem, text + "ended with status " + std::to_string(change->status) + ": " + said};
+      if (change->status == 0) return said;
+      return Error{Code::kSystem, text + "ended with status " + std::to_string(change->status) + ": " + said};
     }
     if (now() > until) break;
     pollfd ends[] = {{child->out().fd(), POLLIN, 0}, {child->err().fd(), POLLIN, 0}};
@@ -46,7 +46,7 @@ Status run_command(const std::vector<std::string>& argv) {
   child->send_group(SIGKILL);
   for (int i = 0; i < 1000 && child->running(); ++i)
     if (!child->poll()) ::poll(nullptr, 0, 1);
-  return {Code::kSystem, text + "did not end within 10 s: " + said};
+  return Error{Code::kSystem, text + "did not end within 10 s: " + said};
 }
 
 bool has_program(const std::string& name) {

@@ -9,8 +9,8 @@
 
 namespace regroup::chaos {
 
-// kSystem: it cannot be run, took longer than 10 s, or ended with another status than 0; the detail holds what it said.
-Status run_command(const std::vector<std::string>& argv);
+// What it said. kSystem: it cannot be run, took longer than 10 s, or ended with another status than 0.
+Result<std::string> run_command(const std::vector<std::string>& argv);
 // Whether PATH, or a folder of administrators' programs, holds it.
 [[nodiscard]] bool has_program(const std::string& name);
 

@@ -181,9 +181,9 @@ Status Episode::end_of_life(Status status) {
   std::vector<std::string> check = {"/proc/self/exe", "check"};
   for (std::string& file : fleet_.flight_records()) check.push_back(std::move(file));
   if (check.size() > 2)
-    if (Status s = run_command(check); !s.ok()) {
+    if (auto checked = run_command(check); !checked.ok()) {
       ++tally_.wrong;
-      tally_.find("regroup check: " + s.error().detail);
+      tally_.find("regroup check: " + checked.error().detail);
     }
   if (!tally_.good() || setup_.arguments.keep) fleet_.keep(), tally_.find("log and flight records: " + fleet_.folder());
   return {};

@@ -30,7 +30,12 @@ Status Episode::fault(FaultKind kind) {
     case FaultKind::kViewChangeKill: s = view_change_kill(); break;
     case FaultKind::kStop: s = stop(); break;
     case FaultKind::kPartition: s = partition(); break;
-    case FaultKind::kCoordinator: s = coordinator(); break;
+    case FaultKind::kCoordinator:
+      s = coordinator();
+      // Until all have found it again, the next fault would be two at once.
+      if (s.ok()) s = wait_full();
+      if (s.ok()) s = wait_until("members connected to the new coordinator", hang_bound(), [this] { return fleet_.coordinated(); });
+      break;
     case FaultKind::kDuplicate: s = duplicate(); break;
     case FaultKind::kCount: break;
   }

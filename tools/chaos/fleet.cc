@@ -11,8 +11,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "base/clock.h"
+#include "tools/chaos/command.h"
 
 namespace regroup::chaos {
 namespace {
@@ -141,6 +143,16 @@ Instant Fleet::signal_coordinator(int signal) {
 }
 
 Instant Fleet::kill_coordinator() { return signal_coordinator(SIGKILL); }
+
+bool Fleet::coordinated() const {
+  auto said = run_command(on_host(-1, {program("regroup"), "status", "--json", "--coordinator", address_}));
+  if (!said.ok()) return false;
+  const auto status = nlohmann::json::parse(*said, nullptr, false);
+  if (!status.is_object() || !status.contains("members") || !status["members"].is_array()) return false;
+  int alive = 0;
+  for (const auto& member : status["members"]) alive += member.is_object() && member.value("state", "") == "alive";
+  return alive == setup_.arguments.members;
+}
 
 std::vector<Fleet::Usage> Fleet::usage() const {
   std::vector<Usage> out;

@@ -55,6 +55,8 @@ class Fleet {
   Instant signal(int slot, int signal);
   Instant kill_coordinator();
   Instant signal_coordinator(int signal);
+  // Whether the coordinator says that all ranks are members and connected to it (`regroup status`).
+  [[nodiscard]] bool coordinated() const;
   [[nodiscard]] int host_of(int rank) const { return setup_.network ? rank % setup_.network->hosts() : 0; }
 
   struct Usage {

@@ -53,6 +53,8 @@ std::string rules_of(CutKind kind, const std::string& coordinator) {
   return text;
 }
 
+Status status_of(const Result<std::string>& done) { return done.ok() ? Status{} : Status{done.error()}; }
+
 }  // namespace
 
 const char* name_of(CutKind kind) {
@@ -94,16 +96,16 @@ Status Network::build(int hosts) {
            {"ip", "link", "add", "hub", "type", "bridge"},
            {"ip", "addr", "add", coordinator_address() + "/24", "dev", "hub"},
            {"ip", "link", "set", "hub", "up"}})
-    if (Status s = run_command(on(-1, command)); !s.ok()) return s;
+    if (auto done = run_command(on(-1, command)); !done.ok()) return done.error();
   for (int host = 0; host < hosts; ++host)
     if (Status s = connect(host); !s.ok()) return s;
   auto proxy = DelayProxy::start(hosts_.back().get());
   if (!proxy.ok()) return proxy.error();
   proxy_ = std::move(*proxy);
-  return run_command(on(delayed_host(), {"nft", "add table ip proxy\nadd chain ip proxy output { type nat hook output priority -100; }\n"
+  return status_of(run_command(on(delayed_host(), {"nft", "add table ip proxy\nadd chain ip proxy output { type nat hook output priority -100; }\n"
                              "add rule ip proxy output meta mark != " + std::to_string(DelayProxy::kMark) +
                                  " ip daddr " + kSubnet + "0/24 ip daddr != " + host_address(delayed_host()) +
-                                 " meta l4proto tcp redirect to :" + std::to_string(proxy_->port()) + "\n"}));
+                                 " meta l4proto tcp redirect to :" + std::to_string(proxy_->port()) + "\n"})));
 }
 
 Status Network::connect(int host) {
@@ -116,19 +118,19 @@ Status Network::connect(int host) {
         on(host, {"ip", "link", "set", "lo", "up"}),
         on(host, {"ip", "addr", "add", host_address(host) + "/24", "dev", "eth0"}),
         on(host, {"ip", "link", "set", "eth0", "up"})})
-    if (Status s = run_command(line); !s.ok()) return s;
+    if (auto done = run_command(line); !done.ok()) return done.error();
   return {};
 }
 
 Status Network::cut(int host, CutKind kind, Duration delay) {
   if (kind == CutKind::kDelay) return proxy_->set_delay(delay), Status{};
-  if (kind == CutKind::kReset) return run_command(on(host, {"ss", "-K", "dst", std::string(kSubnet) + "0/24"}));
-  return run_command(on(host, {"nft", rules_of(kind, coordinator_address())}));
+  if (kind == CutKind::kReset) return status_of(run_command(on(host, {"ss", "-K", "dst", std::string(kSubnet) + "0/24"})));
+  return status_of(run_command(on(host, {"nft", rules_of(kind, coordinator_address())})));
 }
 
 Status Network::heal(int host) {
   if (host == delayed_host()) proxy_->set_delay(Duration{0});
-  return run_command(on(host, {"nft", kNoCut}));
+  return status_of(run_command(on(host, {"nft", kNoCut})));
 }
 
 }  // namespace regroup::chaos
