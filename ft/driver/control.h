@@ -65,7 +65,7 @@ class Control {
  public:
   // Resolves the coordinator's name, makes the death page and starts the thread; does not wait for the coordinator
   // (with autostart, replica 0 starts it first and reports why it could not). The address in config.self is completed:
-  // MemberAddress::death_socket and pid are set when locality is not 0. kConfig: bad host:port; kSystem: no
+  // MemberAddress::death_socket and pid are set when its host is not 0. kConfig: bad host:port; kSystem: no
   // descriptors.
   static Result<std::unique_ptr<Control>> start(ControlOptions options, MemberConfig config, DataSide& data);
   ~Control();  // stop(true) unless stopped

@@ -168,7 +168,7 @@ Status Control::Loop::begin(MemberConfig config) {
     if (begin_life(slot, inc)) table_slot_ = &slot;  // several members of one id in this process: the first has it
   }
   alive_ = true;
-  if (auto address = wire::decode_address(config.self.address); address.ok() && config.self.locality != 0) {
+  if (auto address = wire::decode_address(config.self.address); address.ok() && address->host != 0) {
     address->death_socket = death_socket_name(inc);
     address->pid = static_cast<std::int32_t>(::getpid());
     config.self.address = wire::encode(*address);
@@ -263,9 +263,11 @@ void Control::Loop::watch_view(const Decision& d) {
                         " members=" + std::to_string(d.view.members.size()) + " trim=" + std::to_string(d.trim) +
                         " reason=" + d.reason);
   std::vector<DeathWatch::Target> targets;
+  const auto mine = wire::decode_address(self.address);
   for (const MemberInfo& m : d.view.members) {
-    if (m.inc == self.inc || m.locality == 0 || m.locality != self.locality) continue;
-    if (auto address = wire::decode_address(m.address); address.ok()) targets.push_back({m.inc, address->death_socket});
+    if (m.inc == self.inc || !mine.ok() || mine->host == 0) continue;
+    if (auto address = wire::decode_address(m.address); address.ok() && address->host == mine->host)
+      targets.push_back({m.inc, address->death_socket});
   }
   watch_->watch(targets);
 }

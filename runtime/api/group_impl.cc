@@ -91,6 +91,7 @@ MemberConfig GroupImpl::member_config() {
   address.data_port = links_->endpoint().port;
   address.state_port = state_server_->port();
   address.pid = ::getpid();
+  address.host = wire::host_locality();
   MemberConfig config;
   config.group = options_.group;
   config.self.id = {static_cast<std::uint32_t>(options_.rank), 0};

@@ -130,7 +130,7 @@ MemberConfig World::config(std::uint32_t replica) const {
   c.self.id = {replica, 0};
   c.self.inc = random_incarnation();
   c.self.locality = wire::host_locality();
-  c.self.address = wire::encode(wire::MemberAddress{"127.0.0.1", 0, 0, "", "", 0});
+  c.self.address = wire::encode(wire::MemberAddress{"127.0.0.1", 0, 0, "", "", 0, wire::host_locality()});
   c.config_hash = 1;
   c.config = "window=8";
   c.world_size = world_size;

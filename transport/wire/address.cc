@@ -18,6 +18,7 @@ std::string encode(const MemberAddress& a) {
   w.text(a.segment_socket);
   w.text(a.death_socket);
   w.u32(static_cast<std::uint32_t>(a.pid));
+  w.u64(a.host);
   const auto bytes = w.bytes();
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -31,6 +32,7 @@ Result<MemberAddress> decode_address(const std::string& bytes) {
   a.segment_socket = r.text(100);
   a.death_socket = r.text(100);
   a.pid = static_cast<std::int32_t>(r.u32());
+  a.host = r.u64();
   if (!r.done()) return {Code::kRefused, "malformed member address"};
   return a;
 }

@@ -15,6 +15,7 @@ struct MemberAddress {
   std::string segment_socket;     // abstract unix socket (no leading NUL) that hands out shared-memory descriptors; empty: none
   std::string death_socket;       // abstract unix socket that hands out the death page; empty: none
   std::int32_t pid = 0;           // in its own pid namespace; for status only
+  std::uint64_t host = 0;         // host_locality(); members with equal ones see each other die, whatever moves their data; 0: unknown
   bool operator==(const MemberAddress&) const = default;
 };
 
