@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup venv configure build test demo bench fuzz install clean
+.PHONY: help setup venv configure build test demo bench fuzz soak install clean
 
 PRESET ?= dev
 JOBS ?= $(shell nproc)
@@ -19,6 +19,8 @@ help:
 	@echo 'make bench    the same, then run the benchmarks of README'
 	@echo 'make fuzz     install clang, build the fuzz targets, run each for FUZZ_SECONDS of CPU time (now $(FUZZ_SECONDS));'
 	@echo '              goes on where it was; FUZZ_TARGETS, FUZZ_JOBS, FUZZ_FRESH=1: see tests/fuzz/run.sh'
+	@echo 'make soak     the long forms of the tests, in parts that can be resumed (SOAK_ARGS="--list", "--parts chaos,sim",'
+	@echo '              "--minutes 60", "--table"); fuzz parts want `make fuzz` to have been run once'
 	@echo 'make install  build, then install below PREFIX (now $(PREFIX))'
 	@echo 'make venv     the Python environment .venv (REGROUP_TORCH=torch==X.Y.Z picks the torch)'
 	@echo 'make clean    remove the build folders'
@@ -55,6 +57,9 @@ fuzz:
 	@cmake --preset fuzz
 	@cmake --build --preset fuzz -j $(JOBS)
 	@tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
+soak: build
+	@tests/soak/soak.py $(BUILD_DIR) $(SOAK_ARGS)
 
 install: build
 	@cmake --install $(BUILD_DIR) --prefix $(PREFIX)
