@@ -102,6 +102,7 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   app.add_flag("--grouped", a.grouped, "with --cut: the pieces of a call are launched as one");
   app.add_flag("--bind", a.bind, "each rank's calling thread on a core of its own");
   app.add_flag("--in-place-only", a.in_place_only, "skip the out-of-place side");
+  app.add_flag("--out-of-place-only", a.out_of_place_only, "skip the in-place side");
   app.add_option("--reps", a.repetitions, "timed sections a side; the table shows the median")
       ->check(CLI::Range(1, 1000));
   app.add_option("--seconds", a.seconds, "choose -n so that a side takes about this long")

@@ -1,7 +1,8 @@
 #!/bin/bash
 # run.sh [OPTIONS OF suite.py]: what `make bench` runs after the build: gets the peers (Open MPI from apt; torch for gloo
 # only where .venv has it, or when REGROUP_TORCH asks: 1, or a pip requirement such as torch==2.4.1), compiles their programs
-# into the build folder, runs bench/suite.py, prints the table of bench/table.py. A few minutes; --help lists the options.
+# into the build folder, runs bench/suite.py, prints the tables of bench/table.py. About a quarter of an hour; --help lists
+# the options.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -28,4 +29,6 @@ if [[ -x .venv/bin/python ]] && .venv/bin/python -c 'import torch' 2>/dev/null; 
 else
   echo "bench: no torch in .venv: gloo is left out (REGROUP_TORCH=1 make bench installs it)"
 fi
-python3 bench/suite.py --build "$build" "${torch[@]}" "$@"
+python=/usr/bin/python3  # Debian's own: it has Debian's matplotlib
+[[ -x $python ]] || python=python3
+"$python" bench/suite.py --build "$build" "${torch[@]}" "$@"

@@ -9,10 +9,11 @@ import statistics
 import sys
 
 NEAR_US, FAR_US = 0.12, 0.16
-OURS = ["regroup-shm", "regroup-shm-registered", "regroup-tcp"]
-PEERS = {"regroup-shm": ["ompi-shm"], "regroup-shm-registered": ["ompi-shm"], "regroup-tcp": ["ompi-tcp", "gloo"]}
+OURS = ["regroup-shm", "regroup-shm-registered", "regroup-shm-registered-cut", "regroup-tcp"]
+PEERS = {"regroup-shm": ["ompi-shm", "gloo"], "regroup-shm-registered": ["ompi-shm", "gloo"],
+         "regroup-shm-registered-cut": ["ompi-shm", "gloo"], "regroup-tcp": ["ompi-tcp", "gloo"]}
 TITLES = {"ompi-shm": "Open MPI shm", "ompi-tcp": "Open MPI tcp", "gloo": "gloo", "regroup-shm": "Regroup shm, private",
-          "regroup-shm-registered": "Regroup shm, registered", "regroup-tcp": "Regroup tcp",
+          "regroup-shm-registered": "Regroup shm, registered", "regroup-shm-registered-cut": "Regroup shm, registered, cut at 4 MiB", "regroup-tcp": "Regroup tcp",
           "regroup-shm-registered-no-commit": "the same without the commit rule"}
 
 
@@ -36,11 +37,11 @@ def time_text(us):
 
 
 def grouped(points):
-    """(ranks, size, state) -> impl -> {us: median of medians, min_us, max_us, n}"""
+    """(operation, ranks, size, state) -> impl -> {us: median of medians, min_us, max_us, n}"""
     lists = {}
     for p in points:
         if "error" not in p:
-            lists.setdefault((p["ranks"], p["size"], state(p["probe_us"])), {}).setdefault(p["impl"], []).append(p)
+            lists.setdefault((p["op"], p["ranks"], p["size"], state(p["probe_us"])), {}).setdefault(p["impl"], []).append(p)
     return {key: {impl: {"us": statistics.median(p["us"] for p in ps), "min_us": min(p["min_us"] for p in ps),
                          "max_us": max(p["max_us"] for p in ps), "n": len(ps)} for impl, ps in impls.items()}
             for key, impls in lists.items()}
@@ -49,12 +50,12 @@ def grouped(points):
 def summary(points):
     """A list of {case, ours_us, peer, peer_us, ratio, probe}: ratio above 1 means that ours is faster."""
     out = []
-    for (ranks, size, probe), impls in sorted(grouped(points).items()):
+    for (op, ranks, size, probe), impls in sorted(grouped(points).items()):
         for ours in OURS:
             for peer in PEERS[ours]:
                 if ours in impls and peer in impls:
                     a, b = impls[ours]["us"], impls[peer]["us"]
-                    out.append({"case": f"all_reduce {size_text(size)} {ranks} ranks {ours}", "ours_us": a, "peer": peer,
+                    out.append({"case": f"{op} {size_text(size)} {ranks} ranks {ours}", "ours_us": a, "peer": peer,
                                 "peer_us": b, "ratio": b / a, "probe": probe})
     return out
 
@@ -62,7 +63,7 @@ def summary(points):
 def commit_cost(points):
     """Rows of (case, on, off, share) for the commit rule."""
     rows = []
-    for (ranks, size, probe), impls in sorted(grouped(points).items()):
+    for (_, ranks, size, probe), impls in sorted(grouped(points).items()):
         on, off = impls.get("regroup-shm-registered"), impls.get("regroup-shm-registered-no-commit")
         if on and off:
             rows.append(f"| {size_text(size)}, {ranks} ranks, {probe} | {time_text(on['us'])} | {time_text(off['us'])} | "
@@ -76,13 +77,17 @@ def cell(entry):
     return f"{time_text(entry['us'])} ({time_text(entry['min_us'])} – {time_text(entry['max_us'])})"
 
 
-def all_reduce_table(points):
-    impls = [i for i in ("ompi-shm", *OURS[:2], "ompi-tcp", "gloo", "regroup-tcp") if any(p["impl"] == i for p in points)]
-    lines = ["| fp32 sum, in place | probe | " + " | ".join(TITLES[i] for i in impls) + " |",
-             "| --- | --- |" + " --- |" * len(impls)]
-    for (ranks, size, probe), entries in sorted(grouped(points).items()):
-        lines.append(f"| {size_text(size)}, {ranks} ranks | {probe} | " + " | ".join(cell(entries.get(i)) for i in impls) + " |")
-    return lines + [""]
+def operation_tables(points):
+    """A table an operation."""
+    lines = []
+    for op in dict.fromkeys(p["op"] for p in points):
+        of_op = [p for p in points if p["op"] == op]
+        impls = [i for i in ("ompi-shm", *OURS[:3], "ompi-tcp", "gloo", "regroup-tcp") if any(p["impl"] == i for p in of_op)]
+        lines += [f"| {op}, fp32 | probe | " + " | ".join(TITLES[i] for i in impls) + " |", "| --- | --- |" + " --- |" * len(impls)]
+        for (_, ranks, size, probe), entries in sorted(grouped(of_op).items()):
+            lines.append(f"| {size_text(size)}, {ranks} ranks | {probe} | " + " | ".join(cell(entries.get(i)) for i in impls) + " |")
+        lines.append("")
+    return lines
 
 
 def recovery_table(folder):
@@ -105,13 +110,13 @@ def recovery_table(folder):
 
 def markdown(folder):
     lines = []
-    path = os.path.join(folder, "all_reduce.json")
+    path = os.path.join(folder, "collectives.json")
     if os.path.exists(path):
         with open(path) as file:
             report = json.load(file)
         m, points = report["machine"], report["points"]
         lines += [f"{m['cpu']}, {m['cores']} cores, Linux {m['kernel']}; medians, with minimum and maximum.", ""]
-        lines += all_reduce_table(points)
+        lines += operation_tables(points)
         ratios = [f"| {s['case']} | {s['probe']} | {s['peer']} | {s['ratio']:.2f} |" for s in summary(points)]
         if ratios:
             lines += ["| case | probe | peer | times faster |", "| --- | --- | --- | --- |", *ratios, ""]

@@ -150,12 +150,25 @@ TEST_CASE("sizes grow by factor or by step, in whole elements, the last not beyo
 
 TEST_CASE("bad flags are refused with their name") {
   const std::pair<std::vector<const char*>, const char*> cases[] = {
-      {{"--bogus"}, "--bogus"},       {{"-b", "16Q"}, "-b"},        {{"-d", "float128"}, "float128"},
-      {{"-o", "xor"}, "xor"},         {{"-n", "0"}, "--iters"},     {{"-n", "many"}, "--iters"},
-      {{"--ranks", "0"}, "--ranks"},  {{"-z", "4"}, "--blocking"},  {{"--transport", "ib"}, "ib"},
-      {{"-b", "8", "-e", "4"}, "-e"}, {{"-e"}, "--maxbytes"},       {{"-b", "4", "-e", "8", "-i", "0"}, "-i"},
-      {{"-g", "2"}, "--ngpus"},       {{"-G", "1"}, "--cudagraph"}, {{"-m", "0"}, "--agg_iters"},
-      {{"--cut", "x"}, "--cut"},      {{"--grouped"}, "--cut"},     {{"-r", "-2"}, "-r"},
+      {{"--bogus"}, "--bogus"},
+      {{"-b", "16Q"}, "-b"},
+      {{"-d", "float128"}, "float128"},
+      {{"-o", "xor"}, "xor"},
+      {{"-n", "0"}, "--iters"},
+      {{"-n", "many"}, "--iters"},
+      {{"--ranks", "0"}, "--ranks"},
+      {{"-z", "4"}, "--blocking"},
+      {{"--transport", "ib"}, "ib"},
+      {{"-b", "8", "-e", "4"}, "-e"},
+      {{"-e"}, "--maxbytes"},
+      {{"-b", "4", "-e", "8", "-i", "0"}, "-i"},
+      {{"-g", "2"}, "--ngpus"},
+      {{"-G", "1"}, "--cudagraph"},
+      {{"-m", "0"}, "--agg_iters"},
+      {{"--cut", "x"}, "--cut"},
+      {{"--grouped"}, "--cut"},
+      {{"--in-place-only", "--out-of-place-only"}, "nothing to run"},
+      {{"-r", "-2"}, "-r"},
   };
   for (const auto& [words, named] : cases) {
     auto a = parse(words);

@@ -63,6 +63,12 @@ TEST_CASE("a script of one side a row has in-place calls only") {
   CHECK(script.at(10).row == 1);
   CHECK(script.side_of(1, true) == 1);
   CHECK(script.side_of(1, false) == script.sides());
+  a.in_place_only = false;
+  a.out_of_place_only = true;
+  const Script other(*find_collective("all_reduce"), a);
+  CHECK_FALSE(other.at(0).in_place);
+  CHECK(other.side_of(1, false) == 1);
+  CHECK(other.side_of(1, true) == other.sides());
 }
 
 TEST_CASE("a row is what the ranks that finished it saw, live and epoch as of its end") {

@@ -72,7 +72,7 @@ class Collectives(unittest.TestCase):
 
     def test_ways_of_calling(self):
         for flags in (["-z", "0"], ["-m", "3"], ["--cut", "10000"], ["--cut", "4K", "--grouped"], ["-z", "0", "--cut", "4K"],
-                      ["--registered", "-u", "1"], ["-N", "2"], ["--in-place-only"], ["-d", "all", "-o", "all"]):
+                      ["--registered", "-u", "1"], ["-N", "2"], ["--in-place-only"], ["--out-of-place-only"], ["-d", "all", "-o", "all"]):
             with self.subTest(flags):
                 done = run("reduce_perf", "--ranks", "2", "-b", "64K", "-n", "2", "-w", "1", "--no-probe", *flags)
                 self.assertEqual(done.returncode, 0, done.stderr)

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
 """The tables and ratios made from results: compared only within one state of the machine."""
+import contextlib
+import io
 import json
 import os
 import sys
@@ -8,12 +10,14 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "bench"))
 sys.dont_write_bytecode = True
+import cases  # noqa: E402
+import plots  # noqa: E402
 import suite  # noqa: E402
 import table  # noqa: E402
 
 
 def point(impl, us, probe=0.07, size=1 << 20, ranks=2):
-    return {"impl": impl, "ranks": ranks, "size": size, "us": us, "min_us": us / 2, "max_us": us * 2, "probe_us": [probe, probe]}
+    return {"impl": impl, "op": "all_reduce", "ranks": ranks, "size": size, "us": us, "min_us": us / 2, "max_us": us * 2, "probe_us": [probe, probe]}
 
 
 class Tables(unittest.TestCase):
@@ -31,7 +35,7 @@ class Tables(unittest.TestCase):
         self.assertEqual(entry["gloo"], {"us": 20, "min_us": 5, "max_us": 60, "n": 3})
 
     def test_a_failed_point_is_left_out(self):
-        failed = {"impl": "ompi-shm", "ranks": 2, "size": 4, "probe_us": [0.1, 0.1], "error": "no mpirun"}
+        failed = {"impl": "ompi-shm", "op": "all_reduce", "ranks": 2, "size": 4, "probe_us": [0.1, 0.1], "error": "no mpirun"}
         self.assertEqual(table.grouped([failed]), {})
 
     def test_sizes_and_times_as_text(self):
@@ -42,9 +46,19 @@ class Tables(unittest.TestCase):
     def test_sizes_are_parsed_with_powers_of_1024(self):
         self.assertEqual([suite.parse_size(s) for s in ("4", "64K", "1M", "1G")], [4, 65536, 1 << 20, 1 << 30])
 
+    def test_operations_are_kept_apart(self):
+        other = {**point("ompi-shm", 1000), "op": "broadcast"}
+        points = [point("regroup-shm", 50), point("ompi-shm", 100), other, {**point("regroup-shm", 500), "op": "broadcast"}]
+        self.assertEqual([(r["case"], r["ratio"]) for r in table.summary(points)],
+                         [("all_reduce 1 MiB 2 ranks regroup-shm", 2.0), ("broadcast 1 MiB 2 ranks regroup-shm", 2.0)])
+        self.assertEqual(set(table.summary(points)[0]), {"case", "ours_us", "peer", "peer_us", "ratio", "probe"})
+        text = "\n".join(table.operation_tables(points))
+        self.assertIn("| all_reduce, fp32 | probe |", text)
+        self.assertIn("| broadcast, fp32 | probe |", text)
+
     def test_the_whole_text_from_a_folder(self):
         with tempfile.TemporaryDirectory() as folder:
-            suite.write(folder, "all_reduce.json", {
+            suite.write(folder, "collectives.json", {
                 "machine": {"cpu": "C", "cores": 2, "kernel": "6"},
                 "points": [point("ompi-shm", 100), point("regroup-shm-registered", 50),
                            point("regroup-shm-registered-no-commit", 49)]})
@@ -61,6 +75,68 @@ class Tables(unittest.TestCase):
             if line.startswith("|"):
                 self.assertTrue(line.endswith("|"), line)
         json.dumps(table.summary([point("ompi-shm", 1), point("regroup-shm", 1)]))
+
+
+class Plots(unittest.TestCase):
+    def points(self):
+        return [point(impl, us, size=size) for impl, us in (("regroup-shm", 100), ("ompi-shm", 200), ("regroup-tcp", 400))
+                for size in (1 << 20, 4 << 20)] + [point("regroup-shm", 300)]
+
+    def test_a_line_is_the_median_over_rounds_with_the_bus_bandwidth_of_the_operation(self):
+        lines = plots.series(self.points(), "all_reduce", "shm", 2)
+        self.assertEqual(list(lines), ["ompi-shm", "regroup-shm"])
+        self.assertEqual([(s, us) for s, us, _ in lines["regroup-shm"]], [(1 << 20, 200), (4 << 20, 100)])
+        self.assertAlmostEqual(lines["regroup-shm"][1][2], (4 << 20) / 100 / 1e3)
+
+    def test_factors_are_those_of_the_programs(self):
+        self.assertEqual([cases.bus_factor(op, 4) for op in ("all_reduce", "all_gather", "alltoall", "broadcast", "sendrecv")],
+                         [1.5, 0.75, 0.75, 1, 1])
+
+    def test_a_picture_per_operation_transport_and_ranks_with_at_least_two_sizes(self):
+        self.assertEqual(plots.pictures(self.points()), [("all_reduce", "shm", 2), ("all_reduce", "tcp", 2)])
+        self.assertEqual(plots.pictures([point("regroup-shm", 100), point("ompi-shm", 100, size=4)]), [])
+
+    def test_failed_points_are_not_drawn(self):
+        failed = {**point("regroup-shm", 1, size=64), "error": "no"}
+        del failed["us"]
+        self.assertEqual(plots.series([failed], "all_reduce", "shm", 2), {})
+
+    @unittest.skipUnless(plots.available(), "no matplotlib here")
+    def test_the_pictures_are_written(self):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = plots.draw_all(self.points(), os.path.join(folder, "plots"))
+            self.assertEqual(len(paths), 2)
+            with open(paths[0]) as file:
+                text = file.read()
+        self.assertIn("<svg", text)
+
+
+class Suite(unittest.TestCase):
+    def test_every_operation_has_a_program_and_both_sides(self):
+        runner = cases.Runner("build", torch_python="python")
+        for op in cases.OPERATIONS:
+            names = list(runner.implementations(op, 16 << 20))
+            self.assertTrue({"ompi-shm", "regroup-shm", "ompi-tcp", "regroup-tcp"} <= set(names), op)
+        self.assertIn("regroup-shm-registered-cut", runner.implementations("all_reduce", 16 << 20))
+        self.assertNotIn("regroup-shm-registered-cut", runner.implementations("all_reduce", 4))
+        self.assertNotIn("gloo", runner.implementations("all_reduce_inflight", 4))
+
+    def test_a_peer_that_is_not_there_is_an_error_of_its_point(self):
+        with tempfile.TemporaryDirectory() as folder:
+            runner = cases.Runner(folder, torch_python=os.path.join(folder, "none"))
+            runner.probe = lambda: 0.07
+            point_ = runner.point("gloo", "all_reduce", 2, 4)
+        self.assertIn("none", point_["error"])
+
+    def test_operations_that_do_not_exist_are_refused(self):
+        with self.assertRaises(SystemExit), contextlib.redirect_stderr(io.StringIO()) as said:
+            suite.arguments(["--ops", "all_reduce,foo"])
+        self.assertIn("foo", said.getvalue())
+
+    def test_sizes_by_operation(self):
+        args = suite.arguments(["--sizes", "4,1M", "--other-sizes", "64K"])
+        self.assertEqual([suite.sizes_of(args, op) for op in ("all_reduce", "broadcast", "all_reduce_inflight")],
+                         [[4, 1 << 20], [65536], [1 << 20]])
 
 
 if __name__ == "__main__":
