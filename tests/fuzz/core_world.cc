@@ -179,23 +179,36 @@ void World::member_on(Life& life, const MemberInput& input) {
   RG_CHECK(life.member.installed() == life.counter.epoch() && (log == 0 || life.member.log() == log));
 }
 
+// `again`: it stays on its way, and comes a second time.
+void World::carry_up(Life& life, bool again) {
+  if (life.up.empty()) return;
+  const ToCoordinator message = life.up.front();
+  if (!again) life.up.pop_front();
+  if (std::holds_alternative<Hello>(message)) life.bound = true;
+  if (life.bound) coordinator_on(FromMember{life.inc(), message});
+}
+
+void World::carry_down(Life& life, bool again) {
+  if (life.down.empty()) return;
+  const ToMember message = life.down.front();
+  if (!again) life.down.pop_front();
+  member_on(life, FromCoordinator{message});
+}
+
 void World::step() {
   const std::uint8_t what = source_.u8();
   Life& life = lives_[source_.u8() % lives_.size()];
   switch (what % 16) {
     case 0:
-    case 1:  // to the coordinator
-      if (life.up.empty()) return;
-      if (std::holds_alternative<Hello>(life.up.front())) life.bound = true;
-      if (life.bound) coordinator_on(FromMember{life.inc(), life.up.front()});
-      if ((what & 128) == 0 && !life.up.empty()) life.up.pop_front();  // else it comes again
-      return;
+    case 1:
     case 2:
-    case 3: {  // to the member
-      if (life.down.empty()) return;
-      const ToMember message = life.down.front();
-      if ((what & 128) == 0) life.down.pop_front();
-      return member_on(life, FromCoordinator{message});
+    case 3: {
+      const bool up = what % 16 < 2;
+      if ((what & 64) == 0) return up ? carry_up(life, (what & 128) != 0) : carry_down(life, (what & 128) != 0);
+      for (Life& each : lives_)  // all that is on its way
+        for (int i = 0; i < 16 && !(up ? each.up.empty() : each.down.empty()); ++i)
+          up ? carry_up(each, false) : carry_down(each, false);
+      return;
     }
     case 4:
       if (!writing_) return;
@@ -238,8 +251,14 @@ void World::step() {
       return;
     case 10:
     case 11:
-    case 12: return data_step(life, what >> 4);
-    case 13: return answer(life);
+    case 12:
+      if ((what & 64) == 0) return data_step(life, what >> 4);
+      for (Life& each : lives_) data_step(each, what >> 4);
+      return;
+    case 13:
+      if ((what & 64) == 0) return answer(life);
+      for (Life& each : lives_) answer(each);
+      return;
     case 14: {
       const OpId op = life.counter.committed() + 1 + (what >> 4) % 3;
       const Life& other = lives_[source_.u8() % lives_.size()];

@@ -56,6 +56,8 @@ class World {
   void act(const AppendLog& action);
   void act(const SendToMember& action);
   void act(Life& life, const InstallData& action);
+  void carry_up(Life& life, bool again);
+  void carry_down(Life& life, bool again);
   void start_coordinator();
   Life& spawn(std::uint32_t replica);
   void record(sim::Record r);

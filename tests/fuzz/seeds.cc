@@ -165,12 +165,15 @@ void text_seeds() {
        "\"event\":\"failed\",\"op\":1,\"code\":3,\"life\":2}\n");
 }
 
-// Walks of the world of `core`: messages are carried more often than anything goes wrong.
+// Walks of the world of `core`: messages are carried more often than anything goes wrong. A step is two bytes.
 std::string walk(std::uint64_t number, unsigned kind, unsigned trouble) {
   Rng rng(number);
+  constexpr unsigned all = 64, up = all, down = all + 2, submit = all + 10, prepare = all + 26, observe = all + 42,
+                     settle = all + 58, answer = all + 13;
   std::string script = byte(kind);
-  for (int i = 0; i < 250; ++i) {
-    constexpr unsigned usual[] = {0, 0, 2, 2, 4, 10, 10 + 16, 10 + 16, 10 + 32, 10 + 32, 10 + 48, 13};
+  for (const unsigned what : {up, down, up, 4u, down}) script += byte(what) + byte(0);
+  for (int i = 0; i < 120; ++i) {
+    constexpr unsigned usual[] = {up, down, 4, submit, prepare, observe, settle, answer, 10, 26, 42, 58, 13, 0, 2};
     const bool odd = rng.below(100) < trouble;
     script += byte(odd ? static_cast<unsigned>(rng.below(256)) : usual[rng.below(std::size(usual))]);
     script += byte(static_cast<unsigned>(rng.below(8)));
@@ -179,10 +182,11 @@ std::string walk(std::uint64_t number, unsigned kind, unsigned trouble) {
 }
 
 void core_seeds() {
-  seed("core", "honest-2", walk(1, 2, 0));
-  seed("core", "honest-3", walk(2, 4, 8));
-  seed("core", "honest-net", walk(3, 16 + 4, 15));
-  seed("core", "forged", walk(4, 1 + 2, 20));
+  for (unsigned i = 0; i < 4; ++i) {
+    seed("core", "honest-2-" + std::to_string(i), walk(10 + i, 2, 8 * i));
+    seed("core", "honest-3-" + std::to_string(i), walk(20 + i, 4 + (i & 1) * 16, 8 * i));
+    seed("core", "forged-" + std::to_string(i), walk(30 + i, 1 + 2 * (i % 3), 10 + 5 * i));
+  }
   seed("core", "detector", walk(5, 128, 50));
 }
 
