@@ -38,8 +38,12 @@ FUZZ_TARGET(channel) {
       wire::Frame frame;
       frame.type = static_cast<std::uint16_t>(what >> 4);
       frame.group = (what & 4) != 0 ? wire::group_hash("group") : source.below(3);
-      const auto payload = fuzz::bytes_of(source.take(source.u8()));
+      std::vector<std::byte> payload((what & 128) != 0 ? source.u8() * std::size_t{16}
+                                                       : 0);  // over the bound of a stranger
+      const auto bytes = fuzz::bytes_of(source.take(source.u8()));
+      payload.insert(payload.end(), bytes.begin(), bytes.end());
       wire::fill(frame, payload);
+      strangers = strangers || payload.size() > bound;
       if ((what & 8) != 0) {
         strangers = true;
         frame.length ^= source.u8();

@@ -42,7 +42,8 @@ void World::try_prepare(Life& life) {
     const auto ready = peer->ready.find(epoch);
     if (honest_ && (ready == peer->ready.end() || ready->second < op)) return;
   }
-  counter.prepare(op, honest_ ? op : source_.below(3));
+  life.digests[op] = honest_ ? op : source_.below(3);
+  counter.prepare(op, life.digests[op]);
   RG_CHECK(counter.prepared() == op);
   life.words[epoch] = op;
   record(about(life, sim::What::kPrepared, op, epoch));
@@ -59,7 +60,12 @@ void World::observe(Life& life) {
     if (word != peer->words.end()) counter.observe(i, word->second);
   }
   if (honest_) return;
-  counter.observe_digest(source_.number(), source_.below(3));  // from a peer, that may say anything
+  const OpId shown = source_.number();  // from a peer, that may say anything
+  const std::uint64_t digest = source_.below(3);
+  counter.observe_digest(shown, digest);
+  const bool open = shown > counter.committed() && shown <= counter.prepared();
+  if (open && digest != 0 && life.digests[shown] != 0 && life.digests[shown] != digest)
+    RG_CHECK(counter.committable() < shown);
   const std::size_t who = source_.u8() % members.size();
   if (who != counter.self()) counter.observe(who, source_.number());
 }
@@ -71,6 +77,7 @@ void World::settle(Life& life) {
   if (op > counter.high() || op == 0) return;
   const bool prepared = counter.prepared() >= op;
   if (prepared && counter.committable() >= op) {
+    RG_CHECK(counter.decision().failure_of(op) == nullptr);
     counter.commit(op);
     record(about(life, sim::What::kCommitted, op, counter.epoch()));
   } else if (auto failed = counter.failure_of(op, is_shape(op)); failed && !prepared) {

@@ -40,8 +40,9 @@ struct Life {
   std::optional<Epoch> freeze;  // ordered, not answered
   std::optional<Fetch> fetch;
   bool cut_told = false;
-  std::set<OpId> asked;                // ops that a decision is asked to fail, this epoch
-  std::map<Epoch, OpId> ready, words;  // what peers see of it, for good
+  std::set<OpId> asked;                   // ops that a decision is asked to fail, this epoch
+  std::map<OpId, std::uint64_t> digests;  // of what it has prepared
+  std::map<Epoch, OpId> ready, words;     // what peers see of it, for good
 };
 
 class World {

@@ -81,8 +81,8 @@ void wire_seeds() {
        byte(7) + byte(1) + byte(16) + counted("payload") + byte(0) + byte(0) + byte(3) + byte(0) + byte(255) +
            byte(255));
   seed("channel", "frames",
-       byte(1) + byte(0x22) + byte(0) + counted("hello") + byte(0x26) + counted("hello") + byte(0) + byte(0x2a) +
-           byte(0) + counted("") + byte(1) + byte(2));
+       byte(1) + byte(0x22) + byte(0) + counted("hello") + byte(0x26) + counted("hello") + byte(0) + byte(0xa6) +
+           byte(40) + counted("") + byte(0));
   seed("channel", "stranger", byte(0) + byte(1) + byte(64) + text(header) + byte(1) + counted(text(payload)) + byte(0));
 }
 
@@ -138,6 +138,8 @@ void control_seeds() {
 
 void text_seeds() {
   seed("options", "sizes", "staging_bytes=64M\nwindow=4\nsmall_bytes=4k\nrank=0\nworld_size=1\n");
+  seed("options", "edge",
+       "staging_bytes=17179869183G\nstaging_bytes=18446744073709551615\nsmall_bytes=18014398509481983k\n");
   seed("options", "all",
        "group=g\ncoordinator=[::1]:4000\ntransport=tcp\njoin_timeout_s=1.5\nwait_timeout_s=1e3\nauto_rejoin=off\nno_"
        "commit=1\nsecret=s\n");
@@ -166,7 +168,8 @@ void text_seeds() {
 }
 
 // Walks of the world of `core`: messages are carried more often than anything goes wrong. A step is two bytes.
-std::string walk(std::uint64_t number, unsigned kind, unsigned trouble) {
+// `moving`: others come, and some leave.
+std::string walk(std::uint64_t number, unsigned kind, unsigned trouble, bool moving = false) {
   Rng rng(number);
   constexpr unsigned all = 64, up = all, down = all + 2, submit = all + 10, prepare = all + 26, observe = all + 42,
                      settle = all + 58, answer = all + 13;
@@ -174,6 +177,11 @@ std::string walk(std::uint64_t number, unsigned kind, unsigned trouble) {
   for (const unsigned what : {up, down, up, 4u, down}) script += byte(what) + byte(0);
   for (int i = 0; i < 120; ++i) {
     constexpr unsigned usual[] = {up, down, 4, submit, prepare, observe, settle, answer, 10, 26, 42, 58, 13, 0, 2};
+    if (moving && i % 20 == 15) {
+      script += byte(9) + byte(0) + byte(2);                                     // a new life of member 2
+      for (unsigned life = 2; life < 8; ++life) script += byte(8) + byte(life);  // who is not connected, connects
+    }
+    if (moving && i == 70) script += byte(15 + 128) + byte(static_cast<unsigned>(rng.below(3)));
     const bool odd = rng.below(100) < trouble;
     script += byte(odd ? static_cast<unsigned>(rng.below(256)) : usual[rng.below(std::size(usual))]);
     script += byte(static_cast<unsigned>(rng.below(8)));
@@ -185,6 +193,7 @@ void core_seeds() {
   for (unsigned i = 0; i < 4; ++i) {
     seed("core", "honest-2-" + std::to_string(i), walk(10 + i, 2, 8 * i));
     seed("core", "honest-3-" + std::to_string(i), walk(20 + i, 4 + (i & 1) * 16, 8 * i));
+    seed("core", "moving-" + std::to_string(i), walk(40 + i, 2 * (i % 3), 4 * i, true));
     seed("core", "forged-" + std::to_string(i), walk(30 + i, 1 + 2 * (i % 3), 10 + 5 * i));
   }
   seed("core", "detector", walk(5, 128, 50));

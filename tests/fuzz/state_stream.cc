@@ -4,6 +4,7 @@
 // right frames.
 #include <sys/socket.h>
 
+#include <set>
 #include <vector>
 
 #include "base/bytes.h"
@@ -34,6 +35,10 @@ struct Joiner {
   }
 };
 
+std::uint64_t digest_of(std::span<const std::byte> buffer) {  // of one chunk
+  return buffer.empty() ? 0 : wire::checksum(buffer) * 0x9e3779b97f4a7c15ull;
+}
+
 void say(int fd, std::uint16_t type, std::span<const std::byte> payload, std::uint32_t chunk, std::uint64_t offset) {
   wire::Frame frame;
   frame.type = type, frame.group = wire::group_hash("g"), frame.op = kOp, frame.chunk = chunk, frame.offset = offset;
@@ -55,8 +60,9 @@ std::vector<std::byte> head(fuzz::Source& source, const Joiner& joiner) {
   return bytes;
 }
 
-// What a source says, in advance: true: all of it right.
-void talk(fuzz::Source& source, int fd, const Joiner& joiner) {
+// What a source says, in advance. Gives the digests that were among it.
+std::set<std::uint64_t> talk(fuzz::Source& source, int fd, const Joiner& joiner) {
+  std::set<std::uint64_t> digests;
   for (int steps = 0; !source.done() && steps < 64; ++steps) {
     const std::uint8_t what = source.u8();
     switch (what % 6) {
@@ -72,20 +78,26 @@ void talk(fuzz::Source& source, int fd, const Joiner& joiner) {
         const std::vector<std::byte> zeros(joiner.state[i].bytes);
         if (!zeros.empty()) say(fd, state::kChunk, zeros, static_cast<std::uint32_t>(i), 0);
         Writer w;
-        const std::uint64_t sum = wire::checksum(zeros);
-        w.u64(zeros.empty() ? 0 : sum * 0x9e3779b97f4a7c15ull);
+        w.u64(digest_of(zeros) ^ (what % 64 == 62 ? 1 : 0));
+        digests.insert(Reader(w.bytes()).u64());
         say(fd, state::kDigest, w.bytes(), 0, 0);
         break;
       }
-      case 3:
-        say(fd, static_cast<std::uint16_t>(source.below(8)), fuzz::bytes_of(source.take(source.u8())), source.u8(),
-            source.number());
+      case 3: {
+        const auto type = static_cast<std::uint16_t>(source.below(8));
+        const auto payload = fuzz::bytes_of(source.take(source.u8()));
+        if (type == state::kDigest) digests.insert(Reader(payload).u64());
+        say(fd, type, payload, source.u8(), source.number());
         break;
-      case 4: fuzz::feed(fd, fuzz::bytes_of(source.take(source.u8()))); break;
+      }
+      case 4:
+        fuzz::feed(fd, fuzz::bytes_of(source.take(source.u8() % wire::kHeaderBytes)));
+        break;  // never a whole frame
       case 5: say(fd, state::kFailed, fuzz::bytes_of(source.take(source.u8())), 0, 0); break;
     }
   }
   ::shutdown(fd, SHUT_WR);
+  return digests;
 }
 
 }  // namespace
@@ -97,7 +109,7 @@ FUZZ_TARGET(state_stream) {
   Joiner joiner(which & 63);
   for (auto& m : joiner.memory) std::fill(m.begin(), m.end(), std::byte{0xee});
   fuzz::Pair pair;
-  talk(source, pair.a.get(), joiner);
+  const std::set<std::uint64_t> digests = talk(source, pair.a.get(), joiner);
   const Instant deadline = now() + Duration::from_s(5);
   if (serving) {
     state::Stream stream(std::move(pair.b), "g", secret ? "s" : "", deadline, nullptr);
@@ -110,4 +122,5 @@ FUZZ_TARGET(state_stream) {
   RG_CHECK(served.ok() || served.code() != Code::kTimeout);  // the source has ended: nothing is waited for
   if (!served) return;
   RG_CHECK(!secret);
+  for (const auto& m : joiner.memory) RG_CHECK(digests.contains(digest_of(m)));
 }
