@@ -9,6 +9,7 @@ build=$1 seconds=$2
 shift 2
 names=("$@")
 [[ $# -gt 0 ]] || mapfile -t names < <(sed -n 's/^ *{Mutant::k[A-Za-z]*, "\([a-z-]*\)".*/\1/p' "$here/../../ft/core/mutant.h")
+mkdir -p "$build/corpus/core"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for name in "${names[@]}"; do
