@@ -13,12 +13,15 @@
 #include "ft/driver/codec.h"
 #include "ft/driver/coordinator_state.h"
 #include "ft/driver/death_watch.h"
+#include "ft/driver/json_depth.h"
 #include "ft/driver/net.h"
 #include "transport/wire/address.h"
 #include "transport/wire/frame.h"
 
 namespace regroup {
 namespace {
+
+constexpr std::size_t kMaxStatusDepth = 16;
 
 bool anyone_lives_here(const Decision& decision) {
   return std::any_of(decision.view.members.begin(), decision.view.members.end(), [](const MemberInfo& m) {
@@ -195,6 +198,7 @@ Status CoordinatorServer::Impl::on_frame(Connection& c, ControlFrame type, std::
     case ControlFrame::kMemberStatus:
       if (payload.size() > (16u << 10)) return {Code::kRefused, "status over 16 KiB"};
       c.status.assign(reinterpret_cast<const char*>(payload.data()), payload.size());
+      if (json_depth(c.status) > kMaxStatusDepth) return c.status.clear(), Status{Code::kRefused, "status nested too deeply"};
       return {};
     default: return {Code::kRefused, "unknown frame type " + std::to_string(static_cast<int>(type))};
   }

@@ -5,7 +5,9 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
+#include "ft/driver/client.h"
 #include "ft/driver/codec.h"
+#include "ft/driver/json_depth.h"
 #include "ft/driver/net.h"
 #include "tests/ft_driver/world.h"
 #include "transport/wire/auth.h"
@@ -253,4 +255,18 @@ TEST_CASE("a bad coordinator address is an error at once") {
     TestMember m;
     CHECK(m.start(w.control_options, w.config(0)).code() == Code::kConfig);
   }
+}
+
+TEST_CASE("a member's status that is nested deeper than any of ours is refused, not written out again") {
+  World w;
+  w.form();
+  const std::string group = w.control_options.group;
+  Stranger s(w);
+  s.authenticate(group);
+  const std::string nested = std::string(8000, '[') + std::string(8000, ']');
+  s.frame(7, std::as_bytes(std::span(nested)), group);
+  CHECK(s.closed());
+  CHECK(json_depth(nested) == 8000);
+  CHECK(json_depth(R"({"a":["[[[[", "\"[[", {}]})") == 3);
+  CHECK(fetch_status({w.control_options.coordinator, group, ""}, Duration::from_s(2)).ok());
 }

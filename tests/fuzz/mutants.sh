@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 for name in "${names[@]}"; do
   mkdir "$work/new"
   begin=$EPOCHREALTIME
-  REGROUP_MUTANT=$name "$build/bin/fuzz_core_mutants" -max_total_time="$seconds" -timeout=10 -max_len=4096 \
+  REGROUP_MUTANT=$name "$build/bin/core_mutants" -max_total_time="$seconds" -timeout=10 -max_len=4096 \
     -artifact_prefix="$work/" -print_final_stats=1 "$work/new" "$build/corpus/core" "$here/corpus/core" >"$work/log" 2>&1
   status=$?
   took=$(awk -v a="$begin" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.0f", b - a }')
