@@ -7,7 +7,7 @@
 
 namespace regroup::sim {
 
-enum class DataBug : std::uint8_t { kNone, kNoEpoch, kOwnShard, kSlotReuse, kInputReleased, kDivisor, kOldResult };
+enum class DataBug : std::uint8_t { kNone, kNoEpoch, kOwnShard, kSlotReuse, kInputReleased, kDivisor, kOldResult, kPassedOn };
 
 struct DataBugInfo {
   DataBug bug;
@@ -19,6 +19,7 @@ inline constexpr DataBugInfo kDataBugs[] = {
     {DataBug::kSlotReuse, "slot-reuse", "a scratch slot is used again at the own commit"},
     {DataBug::kInputReleased, "input-released", "the input is overwritten when the own shard stands"},
     {DataBug::kDivisor, "divisor", "an average is divided by the size of the first view"},
+    {DataBug::kPassedOn, "passed-on", "partial sums are passed on without the member's own part"},
     {DataBug::kOldResult, "stale-redo", "an op that is redone takes the shards of the ended epoch"},
 };
 

@@ -12,10 +12,24 @@
 #include "ft/core/member.h"
 #include "ft/sim/history.h"
 #include "ft/sim/scenario.h"
+#include "runtime/algo/route.h"
 
 namespace regroup::sim {
 
 inline constexpr std::size_t kSlots = 8;  // more than any window
+
+// A cell of a hop: from whom (index in the view), which of its hops to me, which cell of that.
+using HopKey = std::array<std::uint32_t, 3>;
+
+// One op that is carried out by an algo::Route, in cells of symbols.
+struct Hops {
+  bool begun = false;
+  algo::Route route;
+  std::size_t cell_bytes = 1;
+  std::vector<Value> output, scratch;
+  std::vector<bool> made, sent;    // takes, sends
+  std::map<HopKey, Value> came;
+};
 
 // What a member keeps of one epoch. Shared memory: peers read it, also when its owner is dead. Network: its staging.
 struct EpochMemory {
@@ -37,6 +51,7 @@ struct EpochMemory {
     Value fold, root;                       // of the inputs that have come
     bool sent = false;                      // my shard
     std::array<Value, kMaxMembers> shards{};
+    std::shared_ptr<Hops> hops;
   };
   std::array<Staged, kSlots> staged{};
   std::array<OpId, kMaxMembers> peer_prepared{};

@@ -58,6 +58,9 @@ Scenario draw_scenario(std::uint64_t seed, std::uint32_t members, std::uint32_t 
   s.members = members != 0 ? members : static_cast<std::uint32_t>(3 + rng.below(span));
   s.plane = rng.below(2) == 0 ? PlaneKind::kShared : PlaneKind::kNetwork;
   s.ops = draw_program(rng, s.members, steps);
+  for (std::size_t i = 0; i < s.ops.size(); ++i)  // two thirds of them pass partial sums on
+    if (const std::uint64_t draw = mix(seed, 0x70a5 + i) % 6; draw < 4 && s.ops[i].kind == Kind::kAllReduce)
+      s.ops[i].form = draw == 0 ? algo::Form::kRing : draw == 1 ? algo::Form::kGather : algo::Form::kDoubling;
   s.window = 1 + rng.below(4);
   s.slots = 1 + rng.below(s.window);
   s.digests = rng.below(3) == 0;

@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "base/time.h"
 #include "ft/core/view.h"
+#include "runtime/algo/route.h"
 
 namespace regroup::sim {
 
@@ -53,6 +54,7 @@ struct OpSpec {
   std::uint32_t count = 0;  // elements
   std::uint32_t root = 0;   // replica
   bool mark = false;
+  algo::Form form = algo::Form::kDirect;  // over a network, of an all-reduce: what its plan is
   [[nodiscard]] bool shape() const { return kind == Kind::kAllGather; }
 };
 

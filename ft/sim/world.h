@@ -50,7 +50,7 @@ class World {
     std::uint64_t x = 0, y = 0;
     bool operator>(const Event& o) const { return at != o.at ? at > o.at : seq > o.seq; }
   };
-  enum class Frame : std::uint8_t { kInput, kResult, kPrepared };
+  enum class Frame : std::uint8_t { kInput, kResult, kPrepared, kHop };
   struct Data {
     Frame what = Frame::kInput;
     std::uint32_t from = 0, to = 0;  // lives
@@ -59,6 +59,7 @@ class World {
     OpId op = 0;
     Value value;
     std::uint64_t digest = 0;
+    HopKey hop{};  // kHop: where in the route
   };
   struct Conn {
     std::uint32_t life = 0, coordinator = 0;
@@ -116,13 +117,18 @@ class World {
   bool prepare_step(Life& life, SimOp& op);
   bool shared_step(Life& life, SimOp& op);
   bool network_step(Life& life, SimOp& op);
+  bool route_step(Life& life, SimOp& op);  // world_routes.cc
+  void send_hops(Life& life, const SimOp& op, Hops& hops);
+  [[nodiscard]] algo::Form form_of(OpId op, std::size_t members) const;
+  void hold_whole(Life& life, SimOp& op);
   void prepared(Life& life, SimOp& op);
   void observe(Life& life);
   void settle_committed(Life& life, SimOp& op, const EpochMemory& memory);
   void settle_failed(Life& life, SimOp& op, Code code);
   void settled(Life& life);
   void report_cut(Life& life);
-  void send(Life& from, std::size_t to, Frame what, OpId op, const Value& value, std::uint64_t digest = 0);
+  void send(Life& from, std::size_t to, Frame what, OpId op, const Value& value, std::uint64_t digest = 0,
+            HopKey hop = {});
   void arrived(const Event& e);
   void receive(Life& life, const Data& d);
   void watch_links(Life& life);

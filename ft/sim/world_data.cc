@@ -159,6 +159,7 @@ bool World::network_step(Life& life, SimOp& op) {
   EpochMemory& mine = *life.now;
   const std::size_t n = mine.lives.size();
   const bool one_shot = small(op);
+  if (algo::routed(form_of(op.id, n))) return route_step(life, op);
   const auto all = static_cast<std::uint32_t>((1u << n) - 1);
   EpochMemory::Staged& staged = mine.staged_of(op.id);
   if (op.begun != mine.epoch) {
@@ -190,12 +191,17 @@ bool World::network_step(Life& life, SimOp& op) {
       have = true;
     }
   }
-  if (!liveness_ && n > 1 && chance(scenario_.corrupt, 1024)) {
+  hold_whole(life, op);
+  return true;
+}
+
+// The whole result stands in this member's staging; as it came, or not.
+void World::hold_whole(Life& life, SimOp& op) {
+  if (!liveness_ && life.now->lives.size() > 1 && chance(scenario_.corrupt, 1024)) {
     op.whole.tag ^= std::uint64_t{1} << rng_.below(64);
     op.corrupt = true;
   }
   prepared(life, op);
-  return true;
 }
 
 void World::prepared(Life& life, SimOp& op) {
@@ -306,9 +312,10 @@ void World::report_cut(Life& life) {
 
 // --- frames between members ---
 
-void World::send(Life& from, std::size_t to, Frame what, OpId op, const Value& value, std::uint64_t digest) {
+void World::send(Life& from, std::size_t to, Frame what, OpId op, const Value& value, std::uint64_t digest,
+                 HopKey hop) {
   const EpochMemory& memory = *from.now;
-  Data d{what, from.index, memory.lives[to], 0, memory.epoch, op, value, digest};
+  Data d{what, from.index, memory.lives[to], 0, memory.epoch, op, value, digest, hop};
   if (to == memory.self) return receive(from, d);
   d.link = link_[{d.from, d.to}];
   std::uint32_t slot;
@@ -357,6 +364,9 @@ void World::receive(Life& life, const Data& d) {
     } else if (d.what == Frame::kResult && (staged.results & bit) == 0) {
       staged.results |= bit;
       staged.shards[i] = d.value;
+    } else if (d.what == Frame::kHop) {
+      if (!staged.hops) staged.hops = std::make_shared<Hops>();
+      staged.hops->came.emplace(HopKey{static_cast<std::uint32_t>(i), d.hop[1], d.hop[2]}, d.value);
     }
   }
   wake(life, around(200) * life.slow);

@@ -24,4 +24,7 @@ struct Rules {
 // Of the forms that the op can take, the one that is predicted to be the fastest.
 [[nodiscard]] Form choose(const OpDesc& desc, const Plan& plan, std::size_t members, const Rules& rules);
 
+// `prepared` is passed on from member to member instead of told by each to each.
+[[nodiscard]] bool passes_prepared_on(std::size_t members, const Rules& rules);
+
 }  // namespace regroup::algo

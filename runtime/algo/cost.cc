@@ -1,36 +1,102 @@
 #include "runtime/algo/cost.h"
 
 #include <algorithm>
-#include <charconv>
-#include <string>
+#include <bit>
 
 namespace regroup::algo {
 
-Status Machine::set(std::string_view key_value) {
-  const std::size_t equals = key_value.find('=');
-  const std::string key(key_value.substr(0, equals));
-  const std::string_view text = equals == std::string_view::npos ? std::string_view() : key_value.substr(equals + 1);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || !(value > 0) || value > 1e12)
-    return {Code::kConfig, "'" + std::string(key_value) + "': not NAME=POSITIVE NUMBER"};
-  if (key == "copy_gbps")
-    copy_gbps = value;
-  else if (key == "memory_gbps")
-    memory_gbps = value;
-  else if (key == "hop_us")
-    hop_us = value;
-  else if (key == "net_gbps")
-    net_gbps = value;
-  else if (key == "net_hop_us")
-    net_hop_us = value;
-  else if (key == "cores" && value >= 1)
-    cores = static_cast<std::size_t>(value);
-  else if (key == "small_bytes")
-    small_bytes = static_cast<std::size_t>(value);
-  else
-    return {Code::kConfig, "'" + key + "' is no figure of a machine"};
-  return {};
+namespace {
+
+std::size_t rounds_for(std::size_t n) { return std::bit_width(n - 1); }
+
+// Chunks that a part is sent in, as executors cut it.
+std::size_t chunks_of(std::size_t part) {
+  if (part == 0) return 0;
+  const std::size_t chunk = chunk_of(part);
+  return (part + chunk - 1) / chunk;
+}
+
+struct Work {  // of one member
+  std::size_t hops = 0, frames = 0, sent = 0, moved = 0;
+  double slower = 1;  // bytes, because of how they come
+  bool cached = false;
+};
+
+// The members of a host take turns at its cores, and wait for theirs after every hand-off.
+Estimate of(Form form, const Work& w, const Machine& m) {
+  const auto turns = static_cast<double>((m.host_members + m.cores - 1) / m.cores);
+  Estimate e;
+  e.plan = name_of(form);
+  e.moved = w.moved;
+  e.sent = w.sent;
+  e.hops = static_cast<int>(w.hops);
+  e.frames = w.frames;
+  const double bytes = static_cast<double>(w.sent) / m.net_gbps * w.slower + static_cast<double>(w.moved) / (w.cached ? m.fold_gbps : m.copy_gbps);
+  e.us = static_cast<double>(w.hops) * (m.net_hop_us + (turns - 1) * m.turn_us) +
+         turns * (static_cast<double>(w.frames) * m.net_msg_us + bytes / 1e3);
+  return e;
+}
+
+Work commit_work(std::size_t n, bool passes_on) {
+  const std::size_t rounds = rounds_for(n);
+  return passes_on ? Work{rounds, 2 * rounds} : Work{1, 2 * (n - 1)};
+}
+
+}  // namespace
+
+Estimate predict_commit(std::size_t members, const Machine& machine, bool passes_on) {
+  return of(Form::kDirect, commit_work(members, passes_on), machine);
+}
+
+Estimate predict(Form form, const OpDesc& desc, const Plan& plan, std::size_t n, const Machine& m, bool passes_on) {
+  if (n < 2) return of(form, {0, 0, 0, 2 * plan.largest_bytes}, m);
+  Work w = commit_work(n, passes_on);
+  const std::size_t whole = plan.largest_bytes, part = (whole + n - 1) / n;
+  const bool both = desc.kind == OpKind::kAllReduce;  // a scatter and a gather
+  const std::size_t phases = both ? 2 : 1;
+  const std::size_t input = desc.reduces() || both ? whole : part;
+  w.cached = whole * m.host_members <= m.cache_bytes;
+  switch (form) {
+    case Form::kSmall:
+      w.hops += 1;
+      w.frames += 2 * (n - 1);
+      w.sent = (n - 1) * input;
+      w.moved = (n + 2) * input;
+      break;
+    case Form::kDirect:
+      w.hops += 1 + phases;
+      w.frames += 2 * (n - 1) * (1 + phases * chunks_of(part));
+      w.sent = phases * (n - 1) * part;
+      w.moved = (desc.reduces() ? (n + 1) * part : 0) + 2 * whole;
+      if (w.cached) w.slower += m.fan_loss * static_cast<double>(rounds_for(n) - 1);
+      break;
+    case Form::kRing:
+      w.hops += 1 + phases * (n - 1);
+      w.frames += 4 + 2 * phases * (n - 1) * chunks_of(part);
+      w.sent = phases * (n - 1) * part;
+      w.moved = (desc.reduces() ? 3 * (n - 1) * part : 0) + 2 * whole;
+      break;
+    case Form::kDoubling: {
+      const bool extra = !std::has_single_bit(n);  // one more sends its input first, and gets the result
+      const std::size_t rounds = std::bit_width(n) - 1 + extra;
+      const bool apart = whole > m.small_bytes;
+      w.hops += rounds + extra + apart;
+      w.frames += 2 * rounds * (apart ? 1 + chunks_of(whole) : 1);
+      w.sent = rounds * whole;
+      w.moved = (3 * rounds + 2) * whole;
+      break;
+    }
+    case Form::kGather: {
+      const std::size_t rounds = rounds_for(n), most = std::bit_floor(n - 1) * input;
+      const bool apart = most > m.small_bytes;
+      w.hops += rounds + apart;
+      w.frames += 2 * rounds * (apart ? 2 : 1) + 2 * chunks_of(most);
+      w.sent = (n - 1) * input;
+      w.moved = (2 * n + 2) * input;
+      break;
+    }
+  }
+  return of(form, w, m);
 }
 
 Estimate estimate(const Plan& plan, const OpDesc& desc, std::size_t self, Medium medium, const Machine& machine,

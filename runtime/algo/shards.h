@@ -24,4 +24,11 @@ inline Range shard_range(std::size_t count, std::size_t n, std::size_t i) {
   return {std::min(first * kGrain, count), std::min((first + mine) * kGrain, count)};
 }
 
+// Payload of a frame of a part so large: small enough that receive, fold and send of one part overlap, large enough to pay
+// for a frame. A multiple of every type.
+inline std::size_t chunk_of(std::size_t part) {
+  constexpr std::size_t kMost = 1u << 20, kLeast = 64u << 10;
+  return std::clamp(part / 8 / kLeast * kLeast, kLeast, kMost);
+}
+
 }  // namespace regroup::algo

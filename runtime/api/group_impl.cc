@@ -3,12 +3,15 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "ft/driver/coordinator_process.h"
+#include "runtime/topo/measure.h"
 #include "transport/wire/address.h"
 #include "transport/wire/frame.h"
 
@@ -57,7 +60,25 @@ Status GroupImpl::find_coordinator(ControlOptions& control) const {
 std::string GroupImpl::config_text() const {
   std::string text = options_.shared_text();
   for (const StateBuffer& buffer : options_.state) text += " state." + buffer.name + "=" + std::to_string(buffer.bytes);
+  if (!options_.cost.empty()) text += " cost=" + machine_.text();  // what a file says, not where it lies
   return text;
+}
+
+// Figures that plans are chosen by: those of the option `cost`, else measured here. Every member tells its own with its
+// address, so that a decision carries those of all.
+Status GroupImpl::find_figures(const std::string& coordinator) {
+  if (options_.cost.empty()) {
+    if (options_.transport != "shm") machine_ = topo::measure(data_host_, coordinator, Duration::from_ms(100));
+    return {};
+  }
+  std::string text = options_.cost;
+  if (text.front() == '@') {
+    std::ifstream file(text.substr(1));
+    if (!file) return {Code::kConfig, "cost: the file " + text.substr(1) + " cannot be read"};
+    text.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  if (Status s = machine_.parse(text); !s) return {Code::kConfig, "cost: " + s.error().detail};
+  return {};
 }
 
 // Where peers reach this member: the address named by the option, else the one that reaches the coordinator.
@@ -92,6 +113,7 @@ MemberConfig GroupImpl::member_config() {
   address.state_port = state_server_->port();
   address.pid = ::getpid();
   address.host = wire::host_locality();
+  address.machine = machine_.text();
   MemberConfig config;
   config.group = options_.group;
   config.self.id = {static_cast<std::uint32_t>(options_.rank), 0};
@@ -123,6 +145,7 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
   if (Status s = find_coordinator(control); !s) return s;
   coordinator_ = control.coordinator;
   if (Status s = open_listeners(control.coordinator); !s) return s;
+  if (Status s = find_figures(control.coordinator); !s) return s;
   Result<std::unique_ptr<Control>> started = Control::start(control, member_config(), *this);
   if (!started) return started.error();
   control_owner_ = std::move(*started);
@@ -307,6 +330,7 @@ std::string GroupImpl::status_json() const {
   nlohmann::json json;
   for (const auto& [key, value] : options_.effective()) json["options"][key] = value;
   const Engine::Snapshot s = engine_.snapshot();
+  json["machine"] = machine_.text();
   json["steps"] = s.steps;
   json["submitted"] = s.submitted;
   return json.dump();
@@ -322,12 +346,25 @@ void GroupImpl::check_peers() {
   if (Control* control = control_.load()) control->check_peers();
 }
 
-// How the ops of a network view are carried out: by the options marked (=) alone, so alike at every member.
-algo::Rules GroupImpl::plan_rules() const {
+// How the ops of a network view are carried out: by the options marked (=) and what the decision says of the members'
+// machines, so alike at every member.
+algo::Rules GroupImpl::plan_rules(const View& view) const {
   algo::Rules rules;
   rules.small_bytes = options_.small_bytes;
   rules.canonical = options_.order == "canonical";
   rules.form = algo::form_named(options_.plan);
+  std::vector<wire::MemberAddress> addresses;
+  for (const MemberInfo& m : view.members)
+    if (Result<wire::MemberAddress> address = wire::decode_address(m.address)) addresses.push_back(std::move(*address));
+  std::vector<std::string> hosts;  // two names of one host are one host where its members can tell
+  for (const wire::MemberAddress& a : addresses) hosts.push_back(a.host != 0 ? std::to_string(a.host) : a.data_host);
+  std::vector<algo::MemberMachine> machines;
+  for (const wire::MemberAddress& address : addresses) {
+    machines.push_back({hosts[machines.size()], {}});
+    if (algo::Machine said; said.parse(address.machine).ok()) machines.back().machine = said;
+  }
+  rules.machine = algo::agree(machines);
+  rules.machine.small_bytes = options_.small_bytes;
   return rules;
 }
 
@@ -339,7 +376,7 @@ Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, s
     return std::shared_ptr<Plane>(std::move(*plane));
   }
   Result<std::unique_ptr<NetPlane>> plane =
-      NetPlane::open(*links_, net_staging_, decision.view, self, {options_.staging_bytes, plan_rules()});
+      NetPlane::open(*links_, net_staging_, decision.view, self, {options_.staging_bytes, plan_rules(decision.view)});
   if (!plane) return plane.error();
   return std::shared_ptr<Plane>(std::move(*plane));
 }

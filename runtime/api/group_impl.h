@@ -77,7 +77,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   Status open_listeners(const std::string& coordinator);
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
-  [[nodiscard]] algo::Rules plan_rules() const;
+  Status find_figures(const std::string& coordinator);
+  [[nodiscard]] algo::Rules plan_rules(const View& view) const;
 
   Options options_;
   const std::vector<MemberId> parent_ids_;
@@ -88,6 +89,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   std::unique_ptr<shm::Domain> domain_;
   ShmStaging staging_;
   std::string data_host_;
+  algo::Machine machine_;  // figures of this machine that plans are chosen by: given or measured
   NetStaging net_staging_;
   std::unique_ptr<tcp::LinkSet> links_;
   std::unique_ptr<state::StateServer> state_server_;

@@ -68,6 +68,7 @@ void each(Self& o, F f) {
   f("small_bytes", true, o.small_bytes);
   f("plan", true, o.plan);
   f("order", true, o.order);
+  f("cost", false, o.cost);  // its figures are compared, not the name of a file
   f("staging_bytes", false, o.staging_bytes);
   f("join_timeout_s", false, o.join_timeout_s);
   f("wait_timeout_s", false, o.wait_timeout_s);

@@ -111,7 +111,7 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   small_ = form_ == algo::Form::kSmall;
   made_ = kept_ = 0;
   folded_ = first_out_ = first_told_ = placed_told_ = false;
-  chunk_ = NetRoute::chunk_of(plan_.placed_bytes[self_]);
+  chunk_ = algo::chunk_of(plan_.placed_bytes[self_]);
   sums_.clear();
   const auto refuse = [&](const std::string& why) {
     RunResult result(RunState::kNoMemory);
@@ -313,6 +313,7 @@ RunResult NetPlane::run(ExecOp& op, ExecContext& context) {
 
 void NetPlane::announce_prepared(OpId op) {
   announce_ = op;
+  tell_prepared();
   links_.pump({});
 }
 

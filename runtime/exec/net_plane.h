@@ -7,7 +7,8 @@
 // sent from the caller's input, which stays until the commit. Received bytes only ever go to own staging. Nothing large
 // is sent to a peer before its descriptor is here, so nothing of an op stands in a link in front of a member that has
 // not begun it; early descriptors are set aside. One op is exchanged at a time; the outputs of those that are prepared
-// wait in staging for their commit. Same fold order, same bits as ShmPlane. Upholds G1 G2 G7 G8 on the data side.
+// wait in staging for their commit. `prepared` goes to all peers, or among many members is passed on (net_prepared.cc).
+// Small and direct fold in ShmPlane's order: the same bits. Upholds G1 G2 G7 G8 on the data side.
 #pragma once
 
 #include <algorithm>
@@ -64,6 +65,8 @@ class NetPlane final : public Plane, private tcp::LinkUser {
     std::size_t input_sent = 0, input_got = 0;  // bytes
     std::size_t result_sent = 0, result_got = 0;
     OpId prepared_sent = 0, prepared_seen = 0;
+    OpId prepared_due = 0;       // what it is to be told
+    std::uint32_t relayed = 0;   // told of myself and so many members before me (0: it is not told by me)
   };
   struct Output {  // of an op that is prepared or about to be
     OpId op = 0;
@@ -72,7 +75,9 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   };
 
   NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, std::size_t n, Config config)
-      : links_(links), staging_(staging), self_(self), peers_(n), config_(config) {}
+      : links_(links), staging_(staging), self_(self), peers_(n), config_(config) {
+    lay_ways();
+  }
   // tcp::LinkUser (net_plane_frames.cc)
   tcp::Placement place(std::size_t peer, const wire::Frame& frame) override;
   bool arrived(std::size_t peer, const wire::Frame& frame) override;
@@ -86,6 +91,9 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool send_input(std::size_t peer, tcp::Outgoing& out);
   bool send_result(std::size_t peer, tcp::Outgoing& out);
   [[nodiscard]] std::size_t unsent() const;
+  void lay_ways();
+  void tell_prepared();
+  bool hear_prepared(std::size_t peer, const wire::Frame& frame);
 
   RunResult begin(ExecOp& op, ExecContext& context);
   bool reserve(NetStaging::Block& block, std::size_t bytes);
@@ -133,7 +141,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   std::vector<std::uint64_t> sums_;  // checksums of its chunks, once for all peers
   bool folded_ = false;              // small, gather: the output stands
   bool first_out_ = false, first_told_ = false, placed_told_ = false;
-  OpId announce_ = 0, released_ = 0;
+  OpId announce_ = 0, released_ = 0;  // my `prepared` as told
   std::vector<std::byte> ready_out_;
   std::vector<const void*> sources_;
 };

@@ -44,10 +44,7 @@ tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
 
 bool NetPlane::arrived(std::size_t peer, const wire::Frame& frame) {
   PeerState& p = peers_[peer];
-  if (frame.type == kPrepared) {
-    p.prepared_seen = std::max(p.prepared_seen, frame.op);
-    return true;
-  }
+  if (frame.type == kPrepared) return hear_prepared(peer, frame);
   if (frame.type == kReady) {
     const auto early = std::find_if(p.early.begin(), p.early.end(), [&](const Early& e) { return e.op == frame.op; });
     if (early == p.early.end()) return frame.op != active_ || take_ready(peer);
@@ -110,10 +107,11 @@ bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
     if (routed() ? !hops_.together() && hops_.next(peer, out) : send_input(peer, out) || send_result(peer, out))
       return true;
   }
-  if (p.prepared_sent >= announce_) return false;
-  p.prepared_sent = announce_;
+  if (p.prepared_sent >= p.prepared_due) return false;
+  p.prepared_sent = p.prepared_due;
   out.frame.type = kPrepared;
-  out.frame.op = announce_;
+  out.frame.op = p.prepared_due;
+  out.frame.chunk = p.relayed;
   wire::fill(out.frame, {});
   return true;
 }
@@ -145,7 +143,7 @@ bool NetPlane::send_input(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
   const algo::Span& range = plan_.reads[peer];
   if (p.input_sent == range.bytes) return false;
-  const std::size_t at = p.input_sent, chunk = NetRoute::chunk_of(range.bytes);
+  const std::size_t at = p.input_sent, chunk = algo::chunk_of(range.bytes);
   out.frame.type = kInput;
   out.frame.offset = at;
   out.frame.chunk = static_cast<std::uint32_t>(at / chunk);
@@ -182,7 +180,7 @@ std::size_t NetPlane::unsent() const {
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     if (i == self_) continue;
     const PeerState& p = peers_[i];
-    if (p.prepared_sent < announce_) ++count;
+    if (p.prepared_sent < p.prepared_due) ++count;
     if (active_ == 0 || (p.ready_sent && small_)) continue;
     if (routed()) {
       count += (hops_.tells(i) && !p.ready_sent) || (!hops_.together() && p.same && hops_.unsent(i));

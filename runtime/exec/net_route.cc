@@ -1,6 +1,8 @@
 #include "runtime/exec/net_route.h"
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/check.h"
 #include "kernels/kernels.h"
@@ -35,7 +37,7 @@ void NetRoute::begin(const algo::Route& route, const OpDesc& desc, std::size_t s
     takes_[i].next = std::exchange(link.take, static_cast<std::uint32_t>(i));
     link.takes = true;
     takes_[i].sums = chunks;
-    if (!take.fold) chunks += (take.bytes + chunk_of(take.bytes) - 1) / chunk_of(take.bytes);
+    if (!take.fold) chunks += (take.bytes + algo::chunk_of(take.bytes) - 1) / algo::chunk_of(take.bytes);
   }
   sums_.assign(together ? 0 : chunks, 0);
   for (Link& link : links_) {
@@ -115,7 +117,7 @@ bool NetRoute::next(std::size_t peer, tcp::Outgoing& out) {
   if (link.send == kNone) return false;
   const algo::Send& send = route_->sends[link.send];
   SendState& state = sends_[link.send];
-  const std::size_t chunk = chunk_of(send.bytes), at = state.sent, bytes = std::min(send.bytes - at, chunk);
+  const std::size_t chunk = algo::chunk_of(send.bytes), at = state.sent, bytes = std::min(send.bytes - at, chunk);
   if (stands(send) < at + bytes) return false;
   out.frame.offset = at;
   out.frame.chunk = state.hop;
@@ -145,7 +147,7 @@ void NetRoute::arrived(std::size_t peer, const wire::Frame& frame) {
   Link& link = links_[peer];
   const algo::Arrival& take = route_->takes[link.take];
   TakeState& state = takes_[link.take];
-  const std::size_t chunk = chunk_of(take.bytes), before = state.got;
+  const std::size_t chunk = algo::chunk_of(take.bytes), before = state.got;
   state.got += frame.length;
   const bool aligned = before % chunk == 0 && (frame.length == chunk || state.got == take.bytes);
   if (!take.fold && aligned) sums_[state.sums + before / chunk] = frame.payload_sum;
@@ -174,7 +176,7 @@ bool NetRoute::produce(std::size_t index) {
   }
   std::size_t reach = state.got;
   if (take.needs != algo::kNoTake) reach = std::min(reach, takes_[take.needs].made);
-  const std::size_t step = std::min(take.bytes - state.made, chunk_of(take.bytes));
+  const std::size_t step = std::min(take.bytes - state.made, algo::chunk_of(take.bytes));
   if (reach < state.made + step) return false;
   std::byte* to = at(take.to) + state.made;
   const std::byte* mine = source(take.with) + state.made;

@@ -7,7 +7,6 @@
 // Never trusts a frame: place() checks order and bounds. Upholds G2: every range is folded once, in the route's order.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -26,13 +25,6 @@ class NetRoute {
     std::byte* out = nullptr;
     std::byte* scratch = nullptr;
   };
-  // Payload of a frame: small enough that receive, fold and send of one part overlap, large enough to pay for a frame.
-  // A multiple of every type.
-  static std::size_t chunk_of(std::size_t part) {
-    constexpr std::size_t kMost = 1u << 20, kLeast = 64u << 10;
-    return std::clamp(part / 8 / kLeast * kLeast, kLeast, kMost);
-  }
-
   // The route must stay until the next begin().
   void begin(const algo::Route& route, const OpDesc& desc, std::size_t self, std::size_t members, Memory memory,
              bool together);

@@ -4,6 +4,8 @@
 #include <catch2/catch.hpp>
 #include <string>
 
+#include "runtime/algo/choice.h"
+
 using namespace regroup;
 using namespace regroup::algo;
 
@@ -36,6 +38,91 @@ TEST_CASE("over a network a member of an all-reduce sends 2(N-1)/N of its input,
   CHECK(of(OpKind::kAllReduce, s, 4, Medium::kNetwork).sent == 2 * s / 4 * 3);
   CHECK(of(OpKind::kBroadcast, s, 4, Medium::kNetwork).sent == s / 4 * 6);
   CHECK(of(OpKind::kBroadcast, s, 2, Medium::kNetwork).sent == s);
+}
+
+namespace {
+
+Form chosen(OpKind kind, std::size_t bytes, std::size_t n, const Rules& rules, DataType type = DataType::kF32) {
+  Request r;
+  r.desc.kind = kind;
+  r.desc.type = type;
+  r.desc.count = bytes / size_of(type);
+  r.members = n;
+  Plan plan, last;
+  make_plan(r, plan);
+  r.self = n - 1;
+  make_plan(r, last);
+  const Form form = choose(r.desc, plan, n, rules);
+  CHECK(choose(r.desc, last, n, rules) == form);  // whoever asks
+  return form;
+}
+
+Rules crowd(std::size_t members) {
+  Rules rules;
+  rules.machine.net_hop_us = 3;
+  rules.machine.host_members = members;
+  return rules;
+}
+
+}  // namespace
+
+TEST_CASE("over a network the choice is what was measured: one exchange, doubling, ring, direct, by size and members") {
+  const std::size_t k = 1u << 10, m = 1u << 20;
+  for (const std::size_t n : {3u, 4u, 8u}) {
+    CHECK(chosen(OpKind::kAllReduce, 4, n, crowd(n)) == Form::kSmall);
+    CHECK(chosen(OpKind::kAllReduce, m, n, crowd(n)) == Form::kRing);
+    CHECK(chosen(OpKind::kAllReduce, 64 * m, n, crowd(n)) == Form::kDirect);
+    CHECK(chosen(OpKind::kBroadcast, m, n, crowd(n)) == Form::kDirect);
+  }
+  CHECK(chosen(OpKind::kAllReduce, 64 * k, 4, crowd(4)) == Form::kDoubling);
+  CHECK(chosen(OpKind::kAllReduce, 64 * k, 8, crowd(8)) == Form::kDoubling);
+  for (const std::size_t bytes : {std::size_t{4}, 64 * k, m, 64 * m})
+    CHECK(chosen(OpKind::kAllReduce, bytes, 2, crowd(2)) == (bytes == 4 ? Form::kSmall : Form::kDirect));
+  CHECK(chosen(OpKind::kBarrier, 0, 64, Rules{}) == Form::kGather);
+  CHECK(passes_prepared_on(64, Rules{}));
+  CHECK_FALSE(passes_prepared_on(4, Rules{}));
+}
+
+TEST_CASE("canonical order keeps to folds in member order, partial sums of 16 bits are only made where asked for") {
+  Rules rules = crowd(4);
+  rules.canonical = true;
+  for (std::size_t n = 2; n <= 64; n *= 2)
+    for (std::size_t bytes = 4; bytes <= (64u << 20); bytes *= 4) {
+      for (const OpKind kind : {OpKind::kAllReduce, OpKind::kReduceScatter})
+        for (const auto asked : {std::optional<Form>{}, {Form::kRing}, {Form::kDoubling}}) {
+          rules.form = asked;
+          const Form form = chosen(kind, bytes, n, rules);
+          CHECK((form == Form::kSmall || form == Form::kDirect || form == Form::kGather));
+        }
+      const Form half = chosen(OpKind::kAllReduce, bytes, n, crowd(4), DataType::kBF16);
+      CHECK((half == Form::kSmall || half == Form::kDirect || half == Form::kGather));
+    }
+  rules.form = Form::kRing;
+  CHECK(chosen(OpKind::kAllGather, 1u << 20, 4, rules) == Form::kRing);  // nothing is folded
+  rules.canonical = false;
+  CHECK(chosen(OpKind::kAllReduce, 1u << 20, 4, rules, DataType::kBF16) == Form::kRing);
+  CHECK(chosen(OpKind::kAllReduce, 0, 4, rules) == Form::kSmall);  // a ring without bytes would compare nobody
+  CHECK(chosen(OpKind::kAllToAll, 1u << 20, 4, rules) == Form::kDirect);
+}
+
+TEST_CASE("figures of a machine survive their text, and members agree on the worst of each and the fullest host") {
+  Machine a;
+  REQUIRE(a.parse("net_gbps=1.7, net_hop_us=9\n# a remark = 3\n cores=4 #last").ok());
+  CHECK(a.net_gbps == 1.7);
+  CHECK(a.cores == 4);
+  Machine back;
+  REQUIRE(back.parse(a.text()).ok());
+  CHECK(back.text() == a.text());
+  CHECK(a.parse("net_gbps=1 speed=3").code() == Code::kConfig);
+  Machine b;
+  REQUIRE(b.parse("net_gbps=3 net_hop_us=40 cores=2").ok());
+  const std::vector<MemberMachine> view = {{"10.0.0.1", a}, {"10.0.0.2", b}, {"10.0.0.2", b}};
+  const Machine worst = agree(view);
+  CHECK(worst.net_gbps == 1);
+  CHECK(worst.net_hop_us == 40);
+  CHECK(worst.cores == 2);
+  CHECK(worst.host_members == 2);
+  CHECK(agree({view[2], view[0], view[1]}).text() == worst.text());  // in whatever order
 }
 
 TEST_CASE(

@@ -23,7 +23,7 @@ const std::vector<std::string>& transports() {
 }
 
 bool in_member_order(const std::string& transport) {
-  return !transport.ends_with(":ring") && !transport.ends_with(":doubling");
+  return transport == "shm" || transport == "tcp:canonical" || transport == "tcp:gather";
 }
 
 World::World(std::string transport, int size, Tweak tweak)
@@ -77,7 +77,10 @@ Options World::options(int rank) const {
   options.rank = rank;
   options.world_size = size_;
   options.transport = transport_;
-  options.plan = plan_;
+  if (plan_ == "canonical")
+    options.order = plan_;
+  else
+    options.plan = plan_;
   options.small_bytes = 4096;
   options.join_timeout_s = kBound_s;
   options.wait_timeout_s = kBound_s;

@@ -18,6 +18,8 @@ FUZZ_TARGET(address) {
   made.segment_socket = source.text(100);
   made.death_socket = source.text(100);
   made.pid = static_cast<std::int32_t>(source.u64());
+  made.host = source.u64();
+  made.machine = source.text(wire::kMachineBytes);
   const Result<wire::MemberAddress> back = wire::decode_address(wire::encode(made));
   RG_CHECK(back.ok() && *back == made);
 }

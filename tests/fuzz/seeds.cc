@@ -56,7 +56,7 @@ void wire_seeds() {
   wire::encode(frame, header);
   seed("frame", "whole", byte(0) + text(header) + text(payload));
   seed("frame", "repaired", byte(2) + text(header));
-  const wire::MemberAddress address{"127.0.0.1", 4000, 4001, "regroup-seg-1", "regroup-death-1", 99};
+  const wire::MemberAddress address{"127.0.0.1", 4000, 4001, "regroup-seg-1", "regroup-death-1", 99, 7, "net_gbps=2.5 cores=2"};
   seed("address", "usual", wire::encode(address));
   seed("address", "empty", wire::encode(wire::MemberAddress{}));
   const wire::AuthClient client("group", "", wire::Nonce{});

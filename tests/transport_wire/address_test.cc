@@ -9,7 +9,7 @@ using namespace regroup::wire;
 
 namespace {
 
-MemberAddress sample() { return {"fe80::1", 4711, 4712, "regroup-segments-x", "regroup-death-x", 12345, 0x123456789abcdefull}; }
+MemberAddress sample() { return {"fe80::1", 4711, 4712, "regroup-segments-x", "regroup-death-x", 12345, 0x123456789abcdefull, "cores=2"}; }
 
 }  // namespace
 

@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "runtime/algo/cost.h"
+#include "runtime/algo/choice.h"
 #include "tools/regroup/commands.h"
 
 namespace regroup::tools {
 namespace {
 
 struct Arguments {
-  std::string op = "all_reduce", bytes = "64M", type = "float", transport = "shm";
+  std::string op = "all_reduce", bytes = "64M", type = "float", transport = "shm", plan = "auto", order = "any";
   std::size_t members = 4, member = 0, root = 0;
   bool registered = false;
   std::vector<std::string> machine;
@@ -42,6 +42,54 @@ int fail(const std::string& why) {
   return 2;
 }
 
+void print_head(const Arguments& a, const algo::Request& request, const char* plan) {
+  std::printf("%s of %zu %s a block, %zu members over %s: plan %s\n", a.op.c_str(), request.desc.count, a.type.c_str(),
+              a.members, a.transport.c_str(), plan);
+  std::printf("member %zu%s:\n", a.member, request.desc.rooted() && a.member == a.root ? " (root)" : "");
+}
+
+void print_tail(const algo::Plan& plan, const algo::Estimate& e) {
+  std::printf("commit when everybody is prepared, then copy out %zu bytes\n", plan.output_bytes);
+  std::printf("predicted: %.1f us (%zu bytes moved in memory, %zu sent, %d hand-offs)\n", e.us, e.moved, e.sent, e.hops);
+}
+
+constexpr const char* kSmallText = "publish the input beside the descriptor, make the whole output from all\n";
+
+int print_shared(const Arguments& a, const algo::Request& request, const algo::Plan& plan, const algo::Rules& rules) {
+  const algo::Estimate e =
+      algo::estimate(plan, request.desc, a.member, algo::Medium::kShared, rules.machine, !a.registered);
+  print_head(a, request, e.plan);
+  std::printf("%s", std::string(e.plan) == "small" ? kSmallText : algo::to_text(plan).c_str());
+  print_tail(plan, e);
+  return 0;
+}
+
+int print_network(const Arguments& a, const algo::Request& request, const algo::Plan& plan, const algo::Rules& rules) {
+  const algo::Form form = algo::choose(request.desc, plan, a.members, rules);
+  const bool passes_on = algo::passes_prepared_on(a.members, rules);
+  print_head(a, request, algo::name_of(form));
+  if (algo::routed(form)) {
+    algo::Route route;
+    algo::make_route(request, plan, form, route);
+    std::printf("%s", algo::to_text(route).c_str());
+  } else {
+    std::printf("%s", form == algo::Form::kSmall ? kSmallText : algo::to_text(plan).c_str());
+  }
+  if (passes_on) std::printf("`prepared` is passed on, to the members 1, 2, 4, ... places on\n");
+  if (!algo::has_form(algo::Form::kRing, request.desc) && !algo::has_form(algo::Form::kGather, request.desc)) {
+    print_tail(plan, algo::estimate(plan, request.desc, a.member, algo::Medium::kNetwork, rules.machine, false));
+    return 0;
+  }
+  print_tail(plan, algo::predict(form, request.desc, plan, a.members, rules.machine, passes_on));
+  for (int i = 0; i < algo::kFormCount; ++i) {
+    const auto other = static_cast<algo::Form>(i);
+    if (other == form || !algo::can_take(other, request.desc, plan, a.members, rules)) continue;
+    const algo::Estimate e = algo::predict(other, request.desc, plan, a.members, rules.machine, passes_on);
+    std::printf("  %s would take %.1f us (%zu sent, %d hand-offs, %zu frames)\n", e.plan, e.us, e.sent, e.hops, e.frames);
+  }
+  return 0;
+}
+
 int run(const Arguments& a) {
   algo::Request request;
   int kind = 0, type = 0;
@@ -59,9 +107,14 @@ int run(const Arguments& a) {
   if (a.member >= a.members || a.root >= a.members) return fail("member and root are indices below members");
   if (a.transport != "shm" && a.transport != "tcp") return fail("transport: shm or tcp");
   const bool shared = a.transport == "shm";
-  algo::Machine machine;
+  algo::Rules rules;
   for (const std::string& figure : a.machine)
-    if (Status s = machine.set(figure); !s) return fail(s.error().detail);
+    if (Status s = rules.machine.parse(figure); !s) return fail(s.error().detail);
+  if (a.order != "any" && a.order != "canonical") return fail("order: any or canonical");
+  rules.canonical = a.order == "canonical";
+  rules.small_bytes = rules.machine.small_bytes;
+  rules.form = algo::form_named(a.plan);
+  if (!rules.form && a.plan != "auto") return fail("unknown plan '" + a.plan + "'");
   request.desc.count = bytes / size_of(request.desc.type);
   request.members = a.members;
   request.self = a.member;
@@ -69,18 +122,7 @@ int run(const Arguments& a) {
   request.spread = algo::spread_for(a.members, shared);
   algo::Plan plan;
   algo::make_plan(request, plan);
-  const algo::Medium medium = shared ? algo::Medium::kShared : algo::Medium::kNetwork;
-  const algo::Estimate e = algo::estimate(plan, request.desc, a.member, medium, machine, !a.registered);
-  std::printf("%s of %zu %s a block, %zu members over %s: plan %s\n", a.op.c_str(), request.desc.count, a.type.c_str(),
-              a.members, a.transport.c_str(), e.plan);
-  std::printf("member %zu%s:\n%s", a.member, request.desc.rooted() && a.member == a.root ? " (root)" : "",
-              std::string(e.plan) == "small"
-                  ? "publish the input beside the descriptor, make the whole output from all\n"
-                  : algo::to_text(plan).c_str());
-  std::printf("commit when everybody is prepared, then copy out %zu bytes\n", plan.output_bytes);
-  std::printf("predicted: %.1f us (%zu bytes moved in memory, %zu sent, %d hand-offs)\n", e.us, e.moved, e.sent,
-              e.hops);
-  return 0;
+  return shared ? print_shared(a, request, plan, rules) : print_network(a, request, plan, rules);
 }
 
 }  // namespace
@@ -98,9 +140,9 @@ void add_plan(CLI::App& app, int& status) {
   command->add_option("--root", arguments->root, "Index of the root");
   command->add_option("--transport", arguments->transport, "shm or tcp");
   command->add_flag("--registered", arguments->registered, "Buffers are registered memory");
-  command->add_option(
-      "--machine", arguments->machine,
-      "Figures of the machine: copy_gbps=, memory_gbps=, hop_us=, net_gbps=, net_hop_us=, cores=, small_bytes=");
+  command->add_option("--plan", arguments->plan, "Over tcp: auto, direct, small, ring, doubling, gather");
+  command->add_option("--order", arguments->order, "any, or canonical: only plans that fold in member order");
+  command->add_option("--machine", arguments->machine, "Figures of the machine, NAME=NUMBER: " + algo::Machine{}.text());
   command->callback([arguments, &status] { status = run(*arguments); });
 }
 

@@ -19,6 +19,7 @@ std::string encode(const MemberAddress& a) {
   w.text(a.death_socket);
   w.u32(static_cast<std::uint32_t>(a.pid));
   w.u64(a.host);
+  w.text(a.machine);
   const auto bytes = w.bytes();
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
@@ -33,6 +34,7 @@ Result<MemberAddress> decode_address(const std::string& bytes) {
   a.death_socket = r.text(100);
   a.pid = static_cast<std::int32_t>(r.u32());
   a.host = r.u64();
+  a.machine = r.text(kMachineBytes);
   if (!r.done()) return {Code::kRefused, "malformed member address"};
   return a;
 }

@@ -8,6 +8,8 @@
 
 namespace regroup::wire {
 
+inline constexpr std::size_t kMachineBytes = 512;
+
 struct MemberAddress {
   std::string data_host;          // numeric IPv4 or IPv6 address of the data listener
   std::uint16_t data_port = 0;
@@ -16,6 +18,7 @@ struct MemberAddress {
   std::string death_socket;       // abstract unix socket that hands out the death page; empty: none
   std::int32_t pid = 0;           // in its own pid namespace; for status only
   std::uint64_t host = 0;         // host_locality(); members with equal ones see each other die, whatever moves their data; 0: unknown
+  std::string machine = {};       // figures of its machine, at most kMachineBytes, for those who choose plans by them
   bool operator==(const MemberAddress&) const = default;
 };
 

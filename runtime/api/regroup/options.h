@@ -28,6 +28,7 @@ struct REGROUP_API Options {
   std::size_t small_bytes = 32768;   // (=) ops up to this size go through one cache-resident exchange
   std::string plan = "auto";         // (=) over networks: auto, or one that every op takes that can: direct, ring, doubling, gather
   std::string order = "any";         // (=) canonical: only plans that fold in member order, so that all have the same bits
+  std::string cost;                  // (=) figures that plans are chosen by: "net_gbps=12 net_hop_us=8 ...", or @FILE; empty: measured at join
   std::size_t staging_bytes = 1ull << 30;  // bound of staged private buffers and received chunks
   double join_timeout_s = 60;        // bound of Group::join
   double wait_timeout_s = 300;       // bound of a wait that names none
