@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh [OPTIONS OF suite.py]: what `make bench` runs after the build: gets the peers (Open MPI from apt; torch for gloo
 # only where .venv has it, or when REGROUP_TORCH asks: 1, or a pip requirement such as torch==2.4.1), compiles their programs
-# into the build folder, runs bench/suite.py, prints the tables of bench/table.py. About a quarter of an hour; --help lists
+# into the build folder, runs bench/suite.py, prints the tables of bench/table.py. Some twenty minutes; --help lists
 # the options.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

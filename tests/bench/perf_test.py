@@ -79,6 +79,46 @@ class Collectives(unittest.TestCase):
                 self.assertIn("# Out of bounds values : 0 OK", done.stdout)
 
 
+class WrongResults(unittest.TestCase):
+    """The program broken_perf is wrong on purpose: the table, the report and the exit status must say so."""
+
+    def check(self, how, *flags, ranks="2"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "r.json")
+            done = run("broken_perf", "--ranks", ranks, "-b", "4K", "-n", "4", "-w", "1", "-c", "3", "--no-probe", "-J", path, *flags,
+                       env=dict(os.environ, BROKEN=how))
+            with open(path) as file:
+                report = json.load(file)
+        return done, report
+
+    def test_without_a_fault_it_is_right(self):
+        done, report = self.check("")
+        self.assertEqual((done.returncode, report["out_of_bounds"]["count"]), (0, 0))
+
+    def test_one_bit_at_one_rank_is_seen(self):
+        done, report = self.check("element")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(rows(done.stdout)[0][8], "3")  # one element in each of three checked calls
+        self.assertEqual(report["out_of_bounds"], {"count": 6, "okay": "false"})
+        self.assertIn("FAILED", done.stdout)
+
+    def test_a_result_of_an_earlier_call_is_seen(self):
+        done, report = self.check("stale")
+        self.assertEqual(done.returncode, 1)
+        self.assertGreater(report["results"][0]["out_of_place"]["nwrong"], 3 * 2 * 900)  # nearly all of 1024, at both ranks
+
+    def test_both_are_seen_in_a_failure_run(self):
+        for how in ("element", "stale"):
+            done, report = self.check(how, "--kill", "2@3", ranks="3")
+            self.assertEqual(done.returncode, 1, how)
+            self.assertGreater(report["out_of_bounds"]["count"], 0)
+
+    def test_a_bandwidth_below_what_is_asked_for_fails(self):
+        done = run("all_reduce_perf", "--ranks", "2", "-b", "4K", "-n", "2", "--no-probe",
+                   env=dict(os.environ, NCCL_TESTS_MIN_BW="1e9"))
+        self.assertEqual(done.returncode, 1)
+
+
 class OwnFigures(unittest.TestCase):
     def figures(self, program, *flags):
         with tempfile.TemporaryDirectory() as folder:
