@@ -2,7 +2,7 @@
 """table.py [RESULTS]: the results of bench/suite.py as markdown tables for the README. Standard library only.
 
 Points are grouped by the state of the machine: "near" (both probes below 0.12 us: the cores share a cache), "far" (both
-above 0.16: 0.20 to 0.30 on the machines seen), "mixed". A ratio is made only within one state."""
+above 0.16: 0.20 to 0.30 on the machines seen), "mixed" (neither: no ratio). A ratio is made only within one state."""
 import json
 import os
 import statistics
@@ -51,6 +51,8 @@ def summary(points):
     """A list of {case, ours_us, peer, peer_us, ratio, probe}: ratio above 1 means that ours is faster."""
     out = []
     for (op, ranks, size, probe), impls in sorted(grouped(points).items()):
+        if probe == "mixed":  # no state: the machine changed while a point was taken
+            continue
         for ours in OURS:
             for peer in PEERS[ours]:
                 if ours in impls and peer in impls:

@@ -27,6 +27,9 @@ class Tables(unittest.TestCase):
         rows = table.summary(points + [point("ompi-shm", 100)])
         self.assertEqual([(r["ratio"], r["probe"], r["peer"]) for r in rows], [(2.0, "near", "ompi-shm")])
 
+    def test_points_of_no_state_make_no_ratio(self):
+        self.assertEqual(table.summary([point("regroup-shm", 50, probe=0.14), point("ompi-shm", 100, probe=0.14)]), [])
+
     def test_probes_that_disagree_are_mixed(self):
         self.assertEqual([table.state(p) for p in ([0.1, 0.1], [0.3, 0.3], [0.1, 0.3])], ["near", "far", "mixed"])
 
