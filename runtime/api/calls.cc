@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/algo/plan.h"
+#include "runtime/exec/message.h"
 
 namespace regroup::calls {
 namespace {
@@ -165,6 +166,29 @@ Result<ExecOp> make(const Site& site, const Pair& call, const OpOptions& options
   if (!put(give, call.to, call.in_count)) return invalid("member " + to_string(call.to) + " is not in the view");
   if (!put(take, call.from, call.out_count)) return invalid("member " + to_string(call.from) + " is not in the view");
   return make(site, Told{OpKind::kSendRecv, call.in, {give, none}, call.out, {take, none}, call.type}, options);
+}
+
+Result<ExecOp> make(const Site& site, const Message& call, const OpOptions& options) {
+  if (Status s = check(call.type, ReduceOp::kSum); !s) return s.error();
+  if (options.premultiply != nullptr) return invalid("premultiply is of reductions only");
+  if (call.count > kMaxBytes / size_of(call.type))
+    return invalid("count " + std::to_string(call.count) + " is over the bound");
+  if (call.count != 0 && (call.send ? call.in == nullptr : call.out == nullptr)) return invalid("buffer is null");
+  if (call.peer.replica >= site.world_size || call.peer.rank != 0)
+    return invalid("no member " + to_string(call.peer) + " can be");
+  if (is_self(*site.view, call.peer)) return invalid("a message to oneself");
+  auto message = std::make_shared<PairMessage>();
+  message->send = call.send;
+  message->peer = call.peer;
+  message->type = call.type;
+  message->count = call.count;
+  message->in = static_cast<const std::byte*>(call.in);
+  message->out = static_cast<std::byte*>(call.out);
+  message->seen_epoch = site.seen_epoch;
+  ExecOp op;
+  op.plan = "pair";
+  op.message = std::move(message);
+  return op;
 }
 
 }  // namespace regroup::calls

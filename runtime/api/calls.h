@@ -17,6 +17,7 @@ struct Site {
   std::shared_ptr<const ViewInfo> view;  // the installed one; a group that was joined has one
   bool explicit_marks = false;
   Epoch seen_epoch = 0;
+  std::uint32_t world_size = 0;
 };
 
 // One block a member; count in elements. `in_blocks`, `out_blocks`: how many the two buffers hold here; 0: not looked
@@ -70,5 +71,16 @@ struct Pair {
   DataType type;
 };
 Result<ExecOp> make(const Site& site, const Pair& call, const OpOptions& options);
+
+// A message to or from one member: only the two call.
+struct Message {
+  bool send;
+  const void* in;
+  void* out;
+  std::size_t count;
+  DataType type;
+  MemberId peer;
+};
+Result<ExecOp> make(const Site& site, const Message& call, const OpOptions& options);
 
 }  // namespace regroup::calls

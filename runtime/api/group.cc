@@ -14,7 +14,7 @@ Result<Outcome> Work::wait(double timeout_s) {
 bool Work::done() const { return op_ && op_->done.load(std::memory_order_acquire) != 0; }
 OpId Work::op() const { return op_ ? op_->exec.id : 0; }
 void Work::cancel() {
-  if (op_ && !done()) group_->cancel(op_->exec.id);
+  if (op_ && !done() && !op_->exec.message) group_->cancel(op_->exec.id);
 }
 
 Result<std::unique_ptr<Group>> Group::join(Options options) {
@@ -84,6 +84,10 @@ REGROUP_COLLECTIVE(send_recv,
                    (const void* in, std::size_t in_count, MemberId to, void* out, std::size_t out_count, MemberId from,
                     DataType type, const OpOptions& options),
                    (calls::Pair{in, in_count, to, out, out_count, from, type}))
+REGROUP_COLLECTIVE(send, (const void* in, std::size_t count, DataType type, MemberId to, const OpOptions& options),
+                   (calls::Message{true, in, nullptr, count, type, to}))
+REGROUP_COLLECTIVE(recv, (void* out, std::size_t count, DataType type, MemberId from, const OpOptions& options),
+                   (calls::Message{false, nullptr, out, count, type, from}))
 #undef REGROUP_COLLECTIVE
 
 namespace {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -136,7 +137,10 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
   if (options_.transport != "tcp") {
     Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, options_.window, options_.small_bytes, &failpoints_);
     if (!domain && (options_.transport == "shm" || domain.code() == Code::kNoMemory)) return domain.error();
-    if (domain) domain_ = std::move(*domain);
+    if (domain) {
+      domain_ = std::move(*domain);
+      shm_pairs_ = std::make_unique<ShmPairs>(*domain_, static_cast<std::size_t>(options_.world_size), options_.staging_bytes);
+    }
   }
   ControlOptions control;
   control.group = options_.group;
@@ -203,6 +207,7 @@ calls::Site GroupImpl::site() const {
   site.view = engine_.view();
   site.explicit_marks = options_.explicit_marks;
   site.seen_epoch = seen_epoch_.load();
+  site.world_size = static_cast<std::uint32_t>(options_.world_size);
   return site;
 }
 
@@ -232,6 +237,8 @@ Status GroupImpl::group_start() {
 
 Status GroupImpl::group_end() {
   if (!std::exchange(grouping_, false)) return {Code::kInvalid, "group_end without group_start"};
+  // Messages after the collectives, so that where in its group a member has them does not matter.
+  std::stable_partition(grouped_.begin(), grouped_.end(), [](const OpPtr& op) { return !op->exec.message; });
   engine_.submit_all(std::exchange(grouped_, {}));
   return {};
 }
@@ -371,7 +378,7 @@ algo::Rules GroupImpl::plan_rules(const View& view) const {
 Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
   if (decision.plane == PlaneKind::kShared) {
     if (!domain_) return Error{Code::kUnsupported, "no shared memory here"};
-    Result<std::unique_ptr<ShmPlane>> plane = ShmPlane::open(*domain_, staging_, decision.view, self, bad_peer);
+    Result<std::unique_ptr<ShmPlane>> plane = ShmPlane::open(*domain_, staging_, *shm_pairs_, decision.view, self, bad_peer);
     if (!plane) return plane.error();
     return std::shared_ptr<Plane>(std::move(*plane));
   }
@@ -387,6 +394,7 @@ void GroupImpl::incarnation_over() {
     inc_ = random_incarnation();
     staging_.holds = 0;
     links_->set_identity(inc_);
+    if (shm_pairs_) shm_pairs_->reset();
     if (domain_) domain_->set_owner(inc_);
     if (Control* control = control_.load()) control->restart(member_config());
     post(Parked{});

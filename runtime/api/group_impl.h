@@ -88,6 +88,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   Failpoints failpoints_;
   std::unique_ptr<shm::Domain> domain_;
   ShmStaging staging_;
+  std::unique_ptr<ShmPairs> shm_pairs_;
   std::string data_host_;
   algo::Machine machine_;  // figures of this machine that plans are chosen by: given or measured
   NetStaging net_staging_;

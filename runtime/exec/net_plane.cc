@@ -33,6 +33,12 @@ void encode(const OpDesc& d, algo::Form form, Writer& w) {
   w.u64(static_cast<std::uint64_t>(form));  // who would carry the op out otherwise is found out before anybody prepares
 }
 
+std::vector<Incarnation> incarnations_of(const std::vector<tcp::Peer>& peers) {
+  std::vector<Incarnation> list;
+  for (const tcp::Peer& peer : peers) list.push_back(peer.inc);
+  return list;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<NetPlane>> NetPlane::open(tcp::LinkSet& links, NetStaging& staging, const View& view,
@@ -43,11 +49,22 @@ Result<std::unique_ptr<NetPlane>> NetPlane::open(tcp::LinkSet& links, NetStaging
     if (!address) return Error{Code::kRefused, "address of member " + to_string(m.id) + ": " + address.error().detail};
     peers.push_back({m.id, m.inc, {address->data_host, address->data_port}});
   }
-  std::unique_ptr<NetPlane> plane(new NetPlane(links, staging, self, peers.size(), config));
+  std::unique_ptr<NetPlane> plane(new NetPlane(links, staging, self, peers, config));
   const auto here = [&](const tcp::Peer& p) { return p.at.host == peers[self].at.host; };
   plane->crowded_ = std::count_if(peers.begin(), peers.end(), here) > std::max(1u, std::thread::hardware_concurrency());
   links.enter(view.epoch, peers, self, *plane);
   return plane;
+}
+
+NetPlane::NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, const std::vector<tcp::Peer>& peers,
+                   Config config)
+    : links_(links),
+      staging_(staging),
+      self_(self),
+      peers_(peers.size()),
+      config_(config),
+      pairs_(staging, config.staging_bytes, incarnations_of(peers)) {
+  lay_ways();
 }
 
 NetPlane::~NetPlane() {
@@ -337,6 +354,18 @@ void NetPlane::copy_out(ExecOp& op) {
 
 // Its staging goes back when the next op begins: until then peers may still be sent of it (with no commit rule).
 void NetPlane::release(OpId op) { released_ = op; }
+
+RunResult NetPlane::exchange(std::span<PairMessage* const> messages, ExecContext& context) {
+  bool done = false;
+  const RunResult result = pump_until(context, [&] {
+    pairs_.sent(context);
+    if (context.should_stop()) return false;
+    done = pairs_.step(messages, context);
+    return done || context.more_posted();
+  });
+  if (result.state != RunState::kPrepared) return result;
+  return done ? RunState::kPrepared : RunState::kStopped;
+}
 
 bool NetPlane::pump() {
   if (unsent() == 0 && !links_.sending()) return false;

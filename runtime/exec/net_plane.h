@@ -19,6 +19,7 @@
 
 #include "ft/core/view.h"
 #include "runtime/algo/choice.h"
+#include "runtime/exec/net_pairs.h"
 #include "runtime/exec/net_route.h"
 #include "runtime/exec/net_staging.h"
 #include "runtime/exec/plane.h"
@@ -42,6 +43,8 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   RunResult await_commit(OpId op, CommitCounter& counter, ExecContext& context) override;
   void copy_out(ExecOp& op) override;
   void release(OpId op) override;
+  RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) override;
+  void enter(const PairBook& book) override { pairs_.enter(book); }
   bool pump() override;
   void fence() override { links_.leave(*this); }
   [[nodiscard]] const char* name() const override { return "tcp"; }
@@ -74,10 +77,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
     NetStaging::Block block;
   };
 
-  NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, std::size_t n, Config config)
-      : links_(links), staging_(staging), self_(self), peers_(n), config_(config) {
-    lay_ways();
-  }
+  NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, const std::vector<tcp::Peer>& peers, Config config);
   // tcp::LinkUser (net_plane_frames.cc)
   tcp::Placement place(std::size_t peer, const wire::Frame& frame) override;
   bool arrived(std::size_t peer, const wire::Frame& frame) override;
@@ -119,6 +119,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool crowded_ = false;  // more members on this host than cores
   std::vector<PeerState> peers_;
   Config config_;
+  NetPairs pairs_;
   std::vector<Output> outputs_;
   // The op at hand.
   OpId active_ = 0;

@@ -22,6 +22,7 @@ tcp::Placement NetPlane::place_ready(PeerState& p, const wire::Frame& frame) {
 
 tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
   PeerState& p = peers_[peer];
+  if (NetPairs::owns(frame)) return pairs_.place(peer, frame);
   if (frame.type == kPrepared) return {frame.length == 0 ? tcp::Take::kInto : tcp::Take::kRefuse, nullptr};
   if (active_ != 0 && frame.op < active_) return {tcp::Take::kDiscard, nullptr};
   if (frame.type == kReady) return place_ready(p, frame);
@@ -44,6 +45,7 @@ tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
 
 bool NetPlane::arrived(std::size_t peer, const wire::Frame& frame) {
   PeerState& p = peers_[peer];
+  if (NetPairs::owns(frame)) return pairs_.arrived(peer, frame);
   if (frame.type == kPrepared) return hear_prepared(peer, frame);
   if (frame.type == kReady) {
     const auto early = std::find_if(p.early.begin(), p.early.end(), [&](const Early& e) { return e.op == frame.op; });
@@ -97,6 +99,7 @@ bool NetPlane::take_parcel(std::size_t peer) {
 
 bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
+  if (pairs_.next(peer, out)) return true;
   out.frame = {};
   out.frame.op = active_;
   if (active_ != 0 && !p.ready_sent && next_ready(peer, out)) return true;
@@ -173,13 +176,14 @@ bool NetPlane::send_result(std::size_t peer, tcp::Outgoing& out) {
   return true;
 }
 
-bool NetPlane::flushed(std::size_t) { return !std::exchange(first_out_, true); }
+bool NetPlane::flushed(std::size_t) { return active_ != 0 && !std::exchange(first_out_, true); }
 
 std::size_t NetPlane::unsent() const {
   std::size_t count = 0;
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     if (i == self_) continue;
     const PeerState& p = peers_[i];
+    count += pairs_.unsent(i);
     if (p.prepared_sent < p.prepared_due) ++count;
     if (active_ == 0 || (p.ready_sent && small_)) continue;
     if (routed()) {

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/clock.h"
@@ -28,6 +29,9 @@
 
 namespace regroup {
 
+struct PairMessage;
+class PairBook;
+
 // One op as an executor sees it. `in` stays valid and unchanged until the op is settled.
 struct ExecOp {
   OpId id = 0;
@@ -35,6 +39,7 @@ struct ExecOp {
   const void* in = nullptr;
   void* out = nullptr;
   algo::TablesPtr tables;                 // of the v forms
+  std::shared_ptr<PairMessage> message;   // a send or recv: nothing else here counts
   std::shared_ptr<void> keep;             // what `in` and `out` lie in, where they are the library's own
   std::array<std::byte, 8> scalar{};      // desc.scaled(): one element, which my input is multiplied by
   std::size_t root_index = 0;  // of desc.root in the view, where there is a root; set by the engine for every attempt
@@ -54,6 +59,9 @@ struct ExecContext {
   Failpoints* failpoints = nullptr;
   std::function<void()> check_peers;           // I wait for a peer suspiciously long: look at the death words
   Instant deadline = Instant::never();         // of the caller that lends its thread
+  const std::atomic<std::uint64_t>* posted = nullptr;  // rises when a message is posted
+  std::uint64_t posted_seen = 0;                       // as of the messages that exchange() is given
+  [[nodiscard]] bool more_posted() const { return posted->load(std::memory_order_acquire) != posted_seen; }
   [[nodiscard]] bool should_stop() const { return stop->load(std::memory_order_acquire) != 0; }
 };
 
@@ -86,6 +94,11 @@ class Plane {
   virtual void copy_out(ExecOp& op) = 0;
   // The op is over here: its scratch may go once everybody says so.
   virtual void release(OpId op) = 0;
+  // Carries messages on, all at once, until one is done (kPrepared), a message is posted or as run() (kStopped, kBroken).
+  // All are with members of the view, in the order of the calls. A receiver's output is written when it is done.
+  virtual RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) = 0;
+  // Once, before all else: what was settled in earlier epochs is told again, for who has not seen it.
+  virtual void enter(const PairBook& book) = 0;
   // Nothing is pending locally, but bytes may wait to be sent: push them without blocking. True: something is left.
   virtual bool pump() { return false; }
   virtual void fence() = 0;

@@ -66,14 +66,14 @@ RunResult broken(std::size_t peer, std::string detail, bool ban_shared) {
 
 }  // namespace
 
-Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging& staging, const View& view,
-                                                 std::size_t self, std::size_t& bad_peer) {
+Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs,
+                                                 const View& view, std::size_t self, std::size_t& bad_peer) {
   const std::size_t n = view.members.size();
   domain.calm();  // what an epoch without a commit left
   std::vector<Incarnation> peers;
   for (const MemberInfo& m : view.members) peers.push_back(m.inc);
   domain.keep_peers(peers);
-  std::unique_ptr<ShmPlane> plane(new ShmPlane(domain, staging, view.epoch, self, n));
+  std::unique_ptr<ShmPlane> plane(new ShmPlane(domain, staging, pairs, view, self));
   for (std::size_t i = 0; i < n; ++i) {
     PeerState& peer = plane->peers_[i];
     if (i == self) {
@@ -95,15 +95,17 @@ Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging
   return plane;
 }
 
-ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, Epoch epoch, std::size_t self, std::size_t n)
+ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, const View& view, std::size_t self)
     : domain_(domain),
       staging_(staging),
-      epoch_(epoch),
+      pairs_(pairs),
+      view_(view),
+      epoch_(view.epoch),
       self_(self),
-      peers_(n),
-      waiter_(domain.words().sleep, n > usable_cores()),
+      peers_(view.members.size()),
+      waiter_(domain.words().sleep, view.members.size() > usable_cores()),
       ring_(domain.words().window),
-      sources_(n) {}
+      sources_(view.members.size()) {}
 
 ShmPlane::~ShmPlane() {
   // Scratch of an ended epoch is never used again: ours is freed, the peers' unmapped, on the memory thread. A peer that is

@@ -14,6 +14,7 @@
 
 #include "runtime/algo/plan.h"
 #include "runtime/exec/plane.h"
+#include "runtime/exec/shm_pairs.h"
 #include "transport/shm/domain.h"
 #include "transport/shm/waiter.h"
 
@@ -28,8 +29,8 @@ struct ShmStaging {
 class ShmPlane final : public Plane {
  public:
   // Maps every peer's words page. kUnavailable: a peer cannot be reached (`bad_peer` tells which): dead, or not on this host.
-  static Result<std::unique_ptr<ShmPlane>> open(shm::Domain& domain, ShmStaging& staging, const View& view,
-                                                std::size_t self, std::size_t& bad_peer);
+  static Result<std::unique_ptr<ShmPlane>> open(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs,
+                                                const View& view, std::size_t self, std::size_t& bad_peer);
   ~ShmPlane() override;
 
   RunResult run(ExecOp& op, ExecContext& context) override;
@@ -37,6 +38,10 @@ class ShmPlane final : public Plane {
   RunResult await_commit(OpId op, CommitCounter& counter, ExecContext& context) override;
   void copy_out(ExecOp& op) override;
   void release(OpId op) override;
+  RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) override {
+    return pairs_.exchange(messages, context, waiter_);
+  }
+  void enter(const PairBook& book) override { pairs_.enter(view_, self_, book); }
   void withdraw() override;
   void fence() override {}  // nobody else writes our memory; what we wrote stays as it is
   [[nodiscard]] const char* name() const override { return "shm"; }
@@ -55,7 +60,7 @@ class ShmPlane final : public Plane {
   };
   enum Stage : std::uint32_t { kStart, kStaging, kPublished, kReducing, kPlaced, kDone };
 
-  ShmPlane(shm::Domain& domain, ShmStaging& staging, Epoch epoch, std::size_t self, std::size_t n);
+  ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, const View& view, std::size_t self);
   // One op in flight: its plan (kept for the next one that is alike) and where everybody's memory is.
   struct Active {
     OpId id = 0;
@@ -93,6 +98,8 @@ class ShmPlane final : public Plane {
 
   shm::Domain& domain_;
   ShmStaging& staging_;
+  ShmPairs& pairs_;
+  View view_;
   Epoch epoch_;
   std::size_t self_;
   std::vector<PeerState> peers_;  // by index in the view

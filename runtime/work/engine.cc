@@ -8,11 +8,17 @@
 #include "base/clock.h"
 
 namespace regroup {
+namespace {
+
+constexpr std::size_t kMaxMessages = 4096;  // sends and receives that may be pending
+
+}  // namespace
 
 Engine::Engine(const Options& options, EngineHost& host, FlightRecorder& recorder, Failpoints& failpoints)
     : options_(options), host_(host), recorder_(recorder), failpoints_(failpoints) {
   context_.stop = &stop_;
   context_.failpoints = &failpoints_;
+  context_.posted = &posted_;
   context_.check_peers = [this] { host_.check_peers(); };
   pending_since_ = link_down_since_ = now();
   progress_ = std::thread([this] { progress_loop(); });
@@ -39,9 +45,14 @@ OpPtr Engine::submit(ExecOp call) {
 }
 
 void Engine::submit_all(std::span<const OpPtr> ops) {
+  const auto messages = std::find_if(ops.begin(), ops.end(), [](const OpPtr& op) { return op->exec.message != nullptr; });
+  std::size_t collectives = static_cast<std::size_t>(messages - ops.begin());
   while (!ops.empty()) {
-    const auto part = ops.first(std::min<std::size_t>(ops.size(), options_.window));
-    for (const OpPtr& op : part.first(part.size() - 1)) op->chained = true;
+    const auto part = ops.first(collectives == 0 ? ops.size() : std::min<std::size_t>(collectives, options_.window));
+    if (collectives != 0) {
+      for (const OpPtr& op : part.first(part.size() - 1)) op->chained = true;
+      collectives -= part.size();
+    }
     if (Status s = enqueue(part); !s) {
       for (const OpPtr& op : ops) {
         op->result = s.error();
@@ -59,9 +70,15 @@ Status Engine::enqueue(std::span<const OpPtr> ops) {
   for (;;) {
     std::unique_lock lock(mutex_);
     if (life_.load() == Life::kOver) return over_;
-    if (queue_.size() + ops.size() <= std::max<std::size_t>(options_.window, ops.size())) {
+    const bool messages = ops.front()->exec.message != nullptr;
+    const std::size_t pending = messages ? queued_messages_ : queue_.size() - queued_messages_;
+    if (pending + ops.size() <= std::max<std::size_t>(messages ? kMaxMessages : options_.window, ops.size())) {
       for (const OpPtr& op : ops) {
-        if (life_.load() == Life::kActive) {
+        if (messages) {
+          ++queued_messages_;
+          op->evicted = life_.load() != Life::kActive;
+          parked = parked || op->evicted;
+        } else if (life_.load() == Life::kActive) {
           op->exec.id = ++submitted_;
           op->numbered = true;
           submitted_seen_.store(submitted_, std::memory_order_release);
@@ -71,6 +88,7 @@ Status Engine::enqueue(std::span<const OpPtr> ops) {
         }
         queue_.push_back(op);
       }
+      if (messages) posted_.fetch_add(1, std::memory_order_release);
       break;
     }
     const OpPtr oldest = queue_.front();
@@ -109,7 +127,8 @@ Result<Outcome> Engine::wait(const OpPtr& op, Instant deadline) {
   drivers_.fetch_sub(1);
   if (op->done.load(std::memory_order_acquire) != 0) return op->result;
   progress_wake_.notify_one();
-  return {Code::kTimeout, "op " + std::to_string(op->exec.id) + " is still pending; wait for it again"};
+  const std::string what = op->exec.message ? "a message" : "op " + std::to_string(op->exec.id);
+  return {Code::kTimeout, what + " is still pending; wait for it again"};
 }
 
 bool Engine::drain(Instant deadline) {
@@ -170,6 +189,7 @@ bool Engine::drive(const OpState* target, Instant deadline) {
   bool blocked = true;
   for (;;) {
     if (stop_.load(std::memory_order_acquire) != 0) handle_orders();
+    if (tell_settled_) tell_settled();
     if (target != nullptr && target->done.load(std::memory_order_acquire) != 0) {
       blocked = false;
       break;
@@ -189,7 +209,8 @@ bool Engine::drive(const OpState* target, Instant deadline) {
       break;
     }
   }
-  pump_.store(!detached_.load() && plane_ && plane_->pump(), std::memory_order_relaxed);  // the dead send nothing
+  // The dead send nothing.
+  pump_.store(!detached_.load() && (tell_settled_ || (plane_ && plane_->pump())), std::memory_order_relaxed);
   return blocked;
 }
 

@@ -26,6 +26,7 @@
 #include "ft/core/commit_counter.h"
 #include "ft/core/member.h"
 #include "regroup/options.h"
+#include "runtime/exec/message.h"
 #include "runtime/exec/plane.h"
 #include "runtime/obs/flight_recorder.h"
 #include "runtime/work/op_state.h"
@@ -107,6 +108,7 @@ class Engine {
   Step attempt(OpState& op);
   Step ask_decision(OpState& op, Code code, MemberId other);
   Step broken(const RunResult& result);
+  std::optional<Step> need_plane();
   RunResult prepare(OpState& op);
   std::optional<RunResult> prepare_chain(OpState& front);
   std::optional<Step> unsettled(OpState& op, const RunResult& result);
@@ -115,6 +117,12 @@ class Engine {
   Outcome outcome(const OpState& op, std::shared_ptr<const ViewInfo> view) const;
   void ingest(const OpState& op);
   void report_cut();
+  // engine_messages.cc: send and recv; token held
+  Step step_messages(Instant deadline);
+  void bind(PairMessage& m);
+  bool end_message(OpState& op);
+  void settle_message(OpState& op);
+  void tell_settled();
   // engine_orders.cc: token held
   void push(Order order);
   void handle_orders();
@@ -132,6 +140,9 @@ class Engine {
 
   Token token_;
   CommitCounter counter_;
+  PairBook pairs_;
+  std::vector<OpPtr> running_;           // messages at hand
+  std::vector<PairMessage*> messages_;
   std::shared_ptr<Plane> plane_;
   ExecContext context_;
   OpId announced_ = 0;  // highest `prepared` told to the peers in this epoch
@@ -146,6 +157,7 @@ class Engine {
   std::condition_variable change_;
   std::condition_variable progress_wake_;
   std::deque<OpPtr> queue_;
+  std::size_t queued_messages_ = 0;  // of queue_
   std::vector<Order> orders_;
   OpId submitted_ = 0;
   std::shared_ptr<const ViewInfo> view_;
@@ -159,7 +171,9 @@ class Engine {
   std::atomic<Life> life_{Life::kJoining};
   std::atomic<bool> leaving_{false};
   std::atomic<bool> detached_{false};
-  std::atomic<bool> pump_{false};            // the plane has bytes to send
+  std::atomic<bool> pump_{false};            // the plane has bytes to send, or is wanted for that
+  bool tell_settled_ = false;                // in this epoch, and no plane stands yet; of the token
+  std::atomic<std::uint64_t> posted_{0};     // messages, in all
   std::atomic<Epoch> epoch_{0};
   std::atomic<OpId> committed_{0};
   std::atomic<OpId> submitted_seen_{0};

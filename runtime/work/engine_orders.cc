@@ -67,6 +67,10 @@ void Engine::handle(const InstallOrder& order) {
     std::lock_guard lock(mutex_);
     for (const OpPtr& op : queue_) {
       if (first || op->settled_plane || op->evicted) continue;
+      if (op->exec.message) {
+        if (!op->exec.message->bound) bind(*op->exec.message);  // to whom it was meant for
+        continue;
+      }
       if (op->exec.id <= d.trim) {
         RG_CHECK_MSG(op->prepared && ended, "a decision commits an op that was not prepared here");
         op->settled_plane = ended;
@@ -78,6 +82,7 @@ void Engine::handle(const InstallOrder& order) {
     }
     if (ended) ended->fence();
     counter_.install(d, order.self);
+    pairs_.enter(d.view, order.self);
     view_ = std::move(info);
     if (first) {
       submitted_ = d.trim;
@@ -89,6 +94,8 @@ void Engine::handle(const InstallOrder& order) {
     life_.store(Life::kActive);
   }
   epoch_.store(d.view.epoch);
+  tell_settled_ = pairs_.owes();
+  if (tell_settled_) pump_.store(true);
   announced_ = 0;
   broken_asked_ = false;
   broken_since_ = Instant{0};
@@ -108,6 +115,8 @@ void Engine::handle(const End& order) {
   const bool rejoin = order.code == Code::kEvicted && options_.auto_rejoin && !detached_.load() && !leaving_.load();
   plane_.reset();
   counter_ = CommitCounter{};
+  pairs_ = PairBook{};
+  tell_settled_ = false;
   recorder_.record(Event::kEnded, 0, epoch_.load(), static_cast<std::uint16_t>(order.code));
   if (!rejoin) return finish_all(order.code, order.detail);
   bool waiting = false;
@@ -143,6 +152,7 @@ void Engine::finish_all(Code code, const std::string& detail) {
     op->done.store(1);
   }
   queue_.clear();
+  queued_messages_ = 0;
 }
 
 void Engine::coordinator_link(bool up) {
@@ -153,12 +163,14 @@ void Engine::coordinator_link(bool up) {
 // Control thread: bounds that nobody else keeps.
 void Engine::tick(Instant at) {
   OpId front = 0;
+  bool pending = false;
   {
     std::lock_guard lock(mutex_);
     if (!queue_.empty() && queue_.front()->numbered && !queue_.front()->evicted) front = queue_.front()->exec.id;
+    pending = front != 0 || (!queue_.empty() && queue_.front()->exec.message && !queue_.front()->evicted);
   }
   const std::uint64_t settled = settled_count_.load();
-  if (front == 0 || settled != settled_at_tick_) pending_since_ = at;
+  if (!pending || settled != settled_at_tick_) pending_since_ = at;
   settled_at_tick_ = settled;
   const Duration bound = Duration::from_ns(static_cast<std::int64_t>(options_.unavailable_timeout_s * 1e9));
   if (!link_up_ && life_.load() == Life::kActive && at - pending_since_ > bound && at - link_down_since_ > bound) push(Withdraw{});

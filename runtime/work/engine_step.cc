@@ -35,6 +35,7 @@ Engine::Step Engine::step(OpState& op, Instant deadline) {
     settle(op, std::move(result));
     return Step::kSettled;
   }
+  if (op.exec.message) return step_messages(deadline);
   ingest(op);
   if (counter_.frozen()) return Step::kBlocked;
   if (auto failed = counter_.failure_of(op.exec.id, op.exec.desc.shape())) {
@@ -86,21 +87,28 @@ Engine::Step Engine::ask_decision(OpState& op, Code code, MemberId other) {
   return Step::kBlocked;
 }
 
-Engine::Step Engine::attempt(OpState& op) {
+// Opens the plane of this epoch where it is not open yet; else the reason to stop.
+std::optional<Engine::Step> Engine::need_plane() {
   if (broken_asked_) return Step::kBlocked;
-  RunResult result(RunState::kPrepared);
-  if (!plane_) {
-    std::size_t bad_peer = counter_.self();
-    Result<std::shared_ptr<Plane>> plane = host_.open_plane(counter_.decision(), counter_.self(), bad_peer);
-    if (!plane) {
-      result.state = RunState::kBroken;
-      result.other = bad_peer;
-      result.ban_shared = counter_.decision().plane == PlaneKind::kShared;
-      result.detail = plane.error().detail;
-      return broken(result);
-    }
-    plane_ = std::move(*plane);
+  if (plane_) return std::nullopt;
+  std::size_t bad_peer = counter_.self();
+  Result<std::shared_ptr<Plane>> plane = host_.open_plane(counter_.decision(), counter_.self(), bad_peer);
+  if (!plane) {
+    RunResult result(RunState::kBroken);
+    result.other = bad_peer;
+    result.ban_shared = counter_.decision().plane == PlaneKind::kShared;
+    result.detail = plane.error().detail;
+    return broken(result);
   }
+  plane_ = std::move(*plane);
+  plane_->enter(pairs_);
+  tell_settled_ = false;
+  return std::nullopt;
+}
+
+Engine::Step Engine::attempt(OpState& op) {
+  if (auto stopped = need_plane()) return *stopped;
+  RunResult result(RunState::kPrepared);
   if (!op.prepared) result = prepare(op);
   if (op.prepared && op.chained)
     if (auto stopped = prepare_chain(op)) return *unsettled(op, *stopped);
@@ -220,9 +228,12 @@ void Engine::settle(OpState& op, Result<Outcome> result) {
   OpPtr keep;
   {
     std::lock_guard lock(mutex_);
-    RG_CHECK(!queue_.empty() && queue_.front().get() == &op);
-    keep = std::move(queue_.front());
-    queue_.pop_front();
+    auto at = queue_.begin();
+    while (at != queue_.end() && at->get() != &op && (*at)->exec.message) ++at;  // messages pass one another
+    RG_CHECK(at != queue_.end() && at->get() == &op);
+    keep = std::move(*at);
+    queue_.erase(at);
+    if (op.exec.message) --queued_messages_;
   }
   if (op.numbered && !op.evicted) {
     last_was_mark_ = op.exec.desc.mark();

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "base/clock.h"
 #include "base/fence.h"
@@ -42,9 +43,41 @@ class Waiter {
     }
   }
 
+  struct Watch {
+    const std::atomic<Tag>* word;
+    Tag seen;
+  };
+  // The same until one of the words is no longer what was seen, or `poll`: what is waited for has no word yet.
+  template <class GiveUp>
+  bool wait_any(std::span<const Watch> words, bool poll, GiveUp give_up) {
+    const auto changed = [&] {
+      for (const Watch& w : words)
+        if (w.word->load(std::memory_order_acquire) != w.seen) return true;
+      return false;
+    };
+    const int spins = oversubscribed_ ? 4 : 4000;
+    for (int i = 1; i <= spins; ++i) {
+      if (changed()) return true;
+      cpu_pause();
+      if (i % 256 == 0 && give_up(Duration{})) return false;
+    }
+    const Instant start = now();
+    for (int round = 0;; ++round) {
+      if (give_up(now() - start)) return false;
+      if (changed()) return true;
+      if (round < (oversubscribed_ ? 100 : 8)) {
+        yield();
+      } else {
+        sleep_any(words, poll);
+        if (poll) return true;
+      }
+    }
+  }
+
  private:
   static void yield();
   void sleep(const std::atomic<Tag>& word, Tag seen);
+  void sleep_any(std::span<const Watch> words, bool poll);
   SleepLine& mine_;
   bool oversubscribed_;
 };

@@ -66,6 +66,7 @@ struct WordsPage {
   SleepLine sleep;
   SpareLine spares;
   Incarnation owner;
+  std::atomic<std::uint32_t> pairs{0};  // segment of my PairDirectory; 0: none yet
   std::uint32_t window = 0;
   std::uint64_t small_bytes = 0;
 

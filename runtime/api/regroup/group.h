@@ -139,6 +139,23 @@ class REGROUP_API Group {
                             MemberId from, DataType type, const OpOptions& options = {});
   Work send_recv_async(const void* in, std::size_t in_count, MemberId to, void* out, std::size_t out_count,
                        MemberId from, DataType type, const OpOptions& options = {});
+
+  // Messages: only the two members call, `to` and `from` are ids of this group. Each direction of a pair is a sequence of
+  // its own: the n-th send meets the n-th recv, which must agree in count and type, else both get kMismatch (and the
+  // next ones go on). A send is done when its receiver holds the message; it may use its buffer again then. Neither
+  // takes an op number: Outcome::op counts the direction's messages, Work::op() is 0, cancel() does nothing.
+  // Order: messages that follow one another in the calls of a member go on together, so a ring, an exchange in pairs or
+  // a group of them cannot block itself; a blocking send returns when the receiver has called. Between messages and
+  // collectives the order is that of the calls (in a grouped call collectives come first), as in NCCL's streams.
+  // A view change that both survive costs a message time at most. kViewChanged at the survivor, buffers intact, when the
+  // peer leaves the view, was not in it, or is another incarnation than in the view that the caller last saw. A receiver
+  // that held the message whole when its sender was lost gets it. kInvalid: a message to oneself. kNoMemory: over
+  // Options::staging_bytes at one of the two, at both. In a sequence up to 16 are in flight, 4096 may be pending.
+  Result<Outcome> send(const void* in, std::size_t count, DataType type, MemberId to, const OpOptions& options = {});
+  Work send_async(const void* in, std::size_t count, DataType type, MemberId to, const OpOptions& options = {});
+  Result<Outcome> recv(void* out, std::size_t count, DataType type, MemberId from, const OpOptions& options = {});
+  Work recv_async(void* out, std::size_t count, DataType type, MemberId from, const OpOptions& options = {});
+
   Result<Outcome> barrier(const OpOptions& options = {});
   Work barrier_async(const OpOptions& options = {});
 
