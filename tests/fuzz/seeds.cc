@@ -130,6 +130,12 @@ void control_seeds() {
   seed("state_stream", "two-buffers", byte(2 + 3 * 3) + byte(0) + byte(1) + byte(9) + byte(0) + byte(2) + byte(16 + 2));
   seed("state_stream", "other-head",
        byte(1 + 3) + byte(0) + byte(1) + byte(9) + byte(1) + byte(14) + byte(1) + byte(2));
+  const Bytes zeros(6);
+  Writer digest;
+  digest.u64(wire::checksum(zeros) * 0x9e3779b97f4a7c15ull);
+  seed("state_stream", "bare-chunk",
+       byte(1 + 3) + byte(0) + byte(1) + byte(9) + byte(0) + byte(3) + byte(4) + counted(text(zeros)) + byte(0) +
+           byte(0) + byte(3) + byte(5) + counted(text(digest.bytes())) + byte(0) + byte(0));
   seed("state_stream", "fails", byte(1 + 3) + byte(0) + byte(5) + counted("gone"));
   seed("state_stream", "served",
        byte(128) + byte(3) + byte(1) + counted(text(wire::AuthClient("g", "", wire::Nonce{}).open())) + byte(0) +

@@ -24,7 +24,7 @@ struct Joiner {
   std::vector<std::vector<std::byte>> memory;
   std::vector<StateBuffer> state;
   explicit Joiner(std::uint8_t which) {
-    for (std::size_t i = 0; i < which % 3u; ++i) memory.emplace_back(which / 3u * 7u * i);
+    for (std::size_t i = 0; i < which % 3u; ++i) memory.emplace_back(which / 3u * 6u * (i + 1));
     for (std::size_t i = 0; i < memory.size(); ++i) {
       StateBuffer b;
       b.name = std::string(1, i == 0 ? 'w' : 'v');
