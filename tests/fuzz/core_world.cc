@@ -195,33 +195,49 @@ void World::carry_down(Life& life, bool again) {
   member_on(life, FromCoordinator{message});
 }
 
+void World::carry_all(bool up) {
+  for (Life& life : lives_)
+    for (int i = 0; i < 16 && !(up ? life.up.empty() : life.down.empty()); ++i)
+      up ? carry_up(life, false) : carry_down(life, false);
+}
+
+// The decision is on the disk; the coordinator hears of it, or has died.
+void World::sync(bool dies) {
+  if (!writing_) return;
+  if (honest_) {
+    sim::Record r;
+    r.what = sim::What::kDurable, r.log = kLog, r.epoch = writing_->view.epoch, r.prev = writing_->prev;
+    r.op = writing_->trim, r.high = writing_->high, r.planned = writing_->planned, r.decision = fingerprint(*writing_);
+    record(r);
+  }
+  durable_.push_back(*std::exchange(writing_, std::nullopt));
+  if (dies)
+    start_coordinator();  // nobody was told
+  else
+    coordinator_on(Logged{durable_.back().view.epoch});
+}
+
+// Everything that is due happens once: where nothing goes wrong, a few of these are a whole view change.
+void World::round(bool data) {
+  carry_all(true);
+  carry_all(false);
+  sync(false);
+  for (Life& life : lives_) answer(life);
+  for (std::uint8_t what = 0; data && what < 4; ++what)
+    for (Life& life : lives_) data_step(life, what);
+}
+
 void World::step() {
   const std::uint8_t what = source_.u8();
   Life& life = lives_[source_.u8() % lives_.size()];
   switch (what % 16) {
     case 0:
-    case 1:
+    case 1: return (what & 64) != 0 ? carry_all(true) : carry_up(life, (what & 128) != 0);
     case 2:
-    case 3: {
-      const bool up = what % 16 < 2;
-      if ((what & 64) == 0) return up ? carry_up(life, (what & 128) != 0) : carry_down(life, (what & 128) != 0);
-      for (Life& each : lives_)  // all that is on its way
-        for (int i = 0; i < 16 && !(up ? each.up.empty() : each.down.empty()); ++i)
-          up ? carry_up(each, false) : carry_down(each, false);
-      return;
-    }
+    case 3: return (what & 64) != 0 ? carry_all(false) : carry_down(life, (what & 128) != 0);
     case 4:
-      if (!writing_) return;
-      if (honest_) {
-        sim::Record r;
-        r.what = sim::What::kDurable, r.log = kLog, r.epoch = writing_->view.epoch, r.prev = writing_->prev;
-        r.op = writing_->trim, r.high = writing_->high, r.planned = writing_->planned,
-        r.decision = fingerprint(*writing_);
-        record(r);
-      }
-      durable_.push_back(*std::exchange(writing_, std::nullopt));
-      if ((what & 128) != 0) return start_coordinator();  // nobody was told
-      return coordinator_on(Logged{durable_.back().view.epoch});
+      if ((what & 64) != 0) return round((what & 32) != 0);
+      return sync((what & 128) != 0);
     case 5: {
       constexpr std::int64_t ms[] = {0, 1, 60, 200, 1000, 5000, 40000, 1'000'000};
       now_ = now_ + Duration::from_ms(ms[(what >> 4) % 8]);

@@ -59,6 +59,9 @@ class World {
   void act(Life& life, const InstallData& action);
   void carry_up(Life& life, bool again);
   void carry_down(Life& life, bool again);
+  void carry_all(bool up);
+  void sync(bool dies);
+  void round(bool data);
   void start_coordinator();
   Life& spawn(std::uint32_t replica);
   void record(sim::Record r);

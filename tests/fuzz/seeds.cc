@@ -177,12 +177,13 @@ void text_seeds() {
 // `moving`: others come, and some leave.
 std::string walk(std::uint64_t number, unsigned kind, unsigned trouble, bool moving = false) {
   Rng rng(number);
-  constexpr unsigned all = 64, up = all, down = all + 2, submit = all + 10, prepare = all + 26, observe = all + 42,
-                     settle = all + 58, answer = all + 13;
+  constexpr unsigned all = 64, round = all + 4, step = all + 32 + 4, up = all, down = all + 2, submit = all + 10,
+                     prepare = all + 26, observe = all + 42, settle = all + 58, answer = all + 13;
   std::string script = byte(kind);
-  for (const unsigned what : {up, down, up, 4u, down}) script += byte(what) + byte(0);
+  for (const unsigned what : {round, round, round}) script += byte(what) + byte(0);
   for (int i = 0; i < 120; ++i) {
-    constexpr unsigned usual[] = {up, down, 4, submit, prepare, observe, settle, answer, 10, 26, 42, 58, 13, 0, 2};
+    constexpr unsigned usual[] = {round,  step,   step, up, down, 4,  submit, prepare, observe,
+                                  settle, answer, 10,   26, 42,   58, 13,     0,       2};
     if (moving && i % 20 == 15) {
       script += byte(9) + byte(0) + byte(2);                                     // a new life of member 2
       for (unsigned life = 2; life < 8; ++life) script += byte(8) + byte(life);  // who is not connected, connects
