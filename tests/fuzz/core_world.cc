@@ -73,7 +73,7 @@ void World::start_coordinator() {
 }
 
 void World::record(sim::Record r) {
-  if (!honest_) return;
+  if (!honest_ || !judged_) return;
   const std::string wrong = checker_.on(r);
   RG_CHECK_MSG(wrong.empty(), wrong.c_str());
 }
@@ -210,6 +210,8 @@ void World::sync(bool dies) {
     r.op = writing_->trim, r.high = writing_->high, r.planned = writing_->planned, r.decision = fingerprint(*writing_);
     record(r);
   }
+  judged_ = judged_ &&
+            (durable_.empty() || writing_->joined.size() != writing_->view.members.size() || writing_->joined.empty());
   durable_.push_back(*std::exchange(writing_, std::nullopt));
   if (dies)
     start_coordinator();  // nobody was told
