@@ -48,6 +48,8 @@ one_round() {  # one_round TARGET LENGTH
   } >"$build/fuzz-totals/$target.new"
   mv "$build/fuzz-totals/$target.new" "$build/fuzz-totals/$target"
   if [[ $status -ne 0 ]]; then
+    # It did not even start, or left no input behind: that is a finding too, else nobody would see it.
+    [[ $(found "$target") -ne 0 ]] || cp "$log" "$build/findings/$target-failed-$status.log"
     echo "fuzz: $target: FOUND (status $status): $(grep -m 1 -E 'CHECK failed|runtime error|SUMMARY' "$log")"
     sed -n "s|.*Test unit written to \(.*\)|fuzz: replay: $build/bin/fuzz_$target \1|p" "$log"
   fi
