@@ -41,6 +41,7 @@ OpId CommitCounter::submit(bool mark) {
 }
 
 std::optional<FailedOp> CommitCounter::failure_of(OpId k, bool shape) const {
+  if (cut_ && k > *cut_) return std::nullopt;
   const FailedOp* failed = mutant(Mutant::kFailureForgotten) ? nullptr : decision_.failure_of(k);
   const OpId high = decision_.high - mutant(Mutant::kShapeHighExcluded);
   const bool shape_failed = shape && k > decision_.trim && k <= high;
@@ -69,7 +70,7 @@ void CommitCounter::raise(OpId k) {
 void CommitCounter::settle_failed(OpId k) {
   RG_CHECK(k == committed_ + 1 && k <= high_);
   committed_ = k;
-  if ((!frozen_ || mutant(Mutant::kSettleRaisesFrozen)) && k == prepared() + 1 && (!cut_ || k <= *cut_)) raise(k);
+  if ((!frozen_ || mutant(Mutant::kSettleRaisesFrozen)) && k == prepared() + 1) raise(k);
 }
 
 void CommitCounter::observe(std::size_t member, OpId prepared) {

@@ -28,6 +28,8 @@ class CommitCounter {
   [[nodiscard]] bool room(OpId window) const { return high_ - committed_ < window; }
 
   // The decision's word on op k, which is above trim: its failure, if it failed. `shape`: its shape is the membership.
+  // Behind a cut it says nothing: the next decision carries the failure. So who has reached the cut holds the state as of
+  // it, and can serve that to a joiner.
   [[nodiscard]] std::optional<FailedOp> failure_of(OpId k, bool shape) const;
 
   // True when k is the next op to prepare, this epoch is not frozen, and no planned cut lies before k.
@@ -36,7 +38,7 @@ class CommitCounter {
   // result, where the plan asks for one; 0: it does not.
   void prepare(OpId k, std::uint64_t digest = 0);
   // A decision has failed k = next op: settled without a result. `prepared` counts as past it, unless the epoch is
-  // frozen or cut before k: then the next decision carries the failure.
+  // frozen: then the next decision carries the failure.
   void settle_failed(OpId k);
 
   // What was read from a peer's word in this epoch. Monotonic: a lower value than before is ignored.

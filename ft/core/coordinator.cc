@@ -132,11 +132,11 @@ void Coordinator::on_message(const Incarnation& from, const CutDone& m, Instant 
   start_wedge(true, now, out);
 }
 
-void Coordinator::on_message(const Incarnation& from, const Level& m, Instant, Out&) {
+void Coordinator::on_message(const Incarnation& from, const Level& m, Instant now, Out&) {
   auto it = joiners_.find(from);
   const bool asked = (m.plan == plan_ && m.op == level_op_) || mutant(Mutant::kStaleLevel);
   if (phase_ == Phase::kLevelling && asked && it != joiners_.end()) it->second = m.ok;
-  else if (m.ok) backoff_.erase(from);  // too late for that change, but it can: next time
+  else if (m.ok) backoff_.erase(from), cut_after_ = now;  // too late for that change, but it can: next time
 }
 
 void Coordinator::on_message(const Incarnation& from, const Suspect& m, Instant now, Out&) {
@@ -199,6 +199,8 @@ void Coordinator::judge_links(Instant now) {
     });
     const Incarnation out_of_reach = worst->first;
     suspect(out_of_reach, "link");
+    // It is likely to be back as an observer at once, for it reaches us. First it must show that the others work together.
+    cut_after_ = std::max(cut_after_, now + config_.suspicion * 2);
     std::erase_if(accusations_,
                   [&](const auto& a) { return a.first.first == out_of_reach || a.first.second == out_of_reach; });
   }

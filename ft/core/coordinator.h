@@ -125,6 +125,7 @@ class Coordinator {
   bool planned_ = false;
   OpId cut_op_ = 0;        // planned: the mark that the first member to cut has committed
   Instant cut_after_{0};   // no new cut before: who was behind the last one's mark needs a moment to get there
+  Instant levelling_{0};   // since when the members wait for the joiners
   std::uint64_t round_ = 0;
   std::uint64_t plan_ = 0;
   Instant deadline_ = Instant::never();

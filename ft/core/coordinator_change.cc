@@ -69,6 +69,10 @@ void Coordinator::step_once(Instant now, Out& out) {
         if (level == true || (level && mutant(Mutant::kJoinerNotLevel))) join.push_back(inc);
         else if (!failed) backoff_.insert(inc);
       }
+      // A joiner that cannot be reached from here may be ready again at once: the members, who were held for it, go on
+      // for longer than that before they are held again.
+      if (!failed && join.size() < joiners_.size())
+        cut_after_ = now + std::clamp((now - levelling_) * 3, config_.lost_grace * 4, config_.level_deadline);
       if (failed) join.clear();
       return decide({candidates_.begin(), candidates_.end()}, join, !failed, out);
     }
@@ -119,15 +123,17 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
   if (planned) {
     joiners_.clear();
     for (const Incarnation& inc : promotable()) joiners_[inc] = std::nullopt;
-    // Only who has committed trim holds the state as of trim; the member that reported the cut does.
+    // Only who has settled trim and nothing behind it (a failed op) holds the state as of trim; the member that reported
+    // the cut does.
     auto source = std::find_if(candidates_.begin(), candidates_.end(), [&](const Incarnation& c) {
-      return reports_.at(c).committed >= trim && !peers_.at(c).leaving;
+      return reports_.at(c).committed == trim && !peers_.at(c).leaving;
     });
     if (source == candidates_.end())
-      source = std::find_if(candidates_.begin(), candidates_.end(), [&](auto& c) { return reports_.at(c).committed >= trim; });
+      source = std::find_if(candidates_.begin(), candidates_.end(), [&](auto& c) { return reports_.at(c).committed == trim; });
     if (!joiners_.empty() && source != candidates_.end()) {
       phase_ = Phase::kLevelling;
       level_op_ = trim;
+      levelling_ = now;
       source_ = *source;
       deadline_ = now + config_.level_deadline;
       for (const auto& [inc, level] : joiners_)

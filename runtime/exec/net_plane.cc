@@ -293,6 +293,7 @@ std::optional<RunResult> NetPlane::broken() const {
   RunResult result(RunState::kBroken);
   result.other = peer;
   result.accuse = state.unreachable;
+  if (result.accuse) result.others = links_.out_of_reach();
   result.detail = state.why;
   return result;
 }

@@ -17,6 +17,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/dtype.h"
@@ -80,6 +81,7 @@ struct RunResult {
   bool ban_shared = false;   // kBroken: shared memory cannot be used with that peer
   bool stale_epoch = false;  // kMismatch: only the epoch that the caller last saw differs (shape ops)
   bool accuse = false;       // kBroken: could not be reached for the whole suspicion time
+  std::vector<std::size_t> others;  // accuse: all peers of which that holds, `other` among them
   std::string detail;
 };
 

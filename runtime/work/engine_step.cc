@@ -202,9 +202,9 @@ Engine::Step Engine::broken(const RunResult& result) {
     return Step::kStopped;
   }
   const Decision& decision = counter_.decision();
-  if (result.accuse)
-    host_.post(PeerSuspected{decision.view.members[result.other].inc, SuspectKind::kLink});
-  else
+  for (const std::size_t other : result.others)
+    host_.post(PeerSuspected{decision.view.members[other].inc, SuspectKind::kLink});
+  if (!result.accuse)
     host_.post(ChangeWanted{counter_.epoch(), result.ban_shared, "broken:" + to_string(decision.view.members[result.other].id)});
   recorder_.record(Event::kSuspect, 0, counter_.epoch(), static_cast<std::uint16_t>(result.other));
   broken_detail_ = result.detail;

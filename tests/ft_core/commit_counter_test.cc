@@ -238,7 +238,7 @@ TEST_CASE("commit counter: a failed op that ends a step is a mark like any other
   CHECK(t.c.cut_reached() == OpId{3});
 }
 
-TEST_CASE("commit counter: behind a cut a failed op is settled, but prepared stays at the mark") {
+TEST_CASE("commit counter: behind a cut a failed op waits for the change, so that the state served to a joiner is the mark's") {
   Of3 t;
   t.run_to(1);
   t.submit(1);
@@ -246,10 +246,14 @@ TEST_CASE("commit counter: behind a cut a failed op is settled, but prepared sta
   d.failed = {{2, Code::kCancelled, {}, {}}};
   t.c.freeze();
   t.c.install(d, 0);
+  REQUIRE(t.c.failure_of(2, false));
   t.c.plan_cut();
-  t.c.settle_failed(2);
-  CHECK(t.c.freeze().prepared == 1);
-  CHECK(t.c.committed() == 2);
+  CHECK(t.c.cut_reached() == OpId{1});
+  CHECK_FALSE(t.c.failure_of(2, false));
+  CHECK_FALSE(t.c.can_prepare(2));
+  const Report report = t.c.freeze();
+  CHECK(report.prepared == 1);
+  CHECK(report.committed == 1);
 }
 
 TEST_CASE("commit counter: marks are told apart over a full window") {

@@ -61,6 +61,15 @@ TEST_CASE(
   CHECK(s.phase() == Phase::kCutting);  // and the join begins again
 }
 
+TEST_CASE("join: who has settled a failed op behind the mark does not serve the state") {
+  Joining s;
+  s.cut(2);
+  s.report(k1, 3, 3, 3), s.report(k2, 2, 2, 3), s.report(k3, 2, 1, 3);  // 3 was failed by a decision; k2 has cut before it
+  REQUIRE(s.phase() == Phase::kLevelling);
+  CHECK(s.got<Fetch>(k4)->op == 2);
+  CHECK(s.got<Fetch>(k4)->source.inc == k2);
+}
+
 TEST_CASE("join and death in one batch: the death is decided first, the join begins again") {
   Joining s;
   SECTION("before the cut") {
@@ -162,7 +171,24 @@ TEST_CASE("a joiner that cannot level stays an observer until it says that it is
   s.write_log();
   CHECK(s.members() == kAll);
   CHECK(s.phase() == Phase::kIdle);
+  s.pass(300, kAll);
+  CHECK(s.phase() == Phase::kIdle);
   s.say(k4, Ready{});
+  CHECK(s.phase() == Phase::kCutting);
+}
+
+TEST_CASE("members that were held for a joiner in vain go on for longer than that before they are held again") {
+  Joining s;
+  s.levelling();
+  s.pass(2'000, {k1, k2, k3, k4});  // its network ate the connect
+  s.level(k4, false);
+  s.say(k4, Ready{});  // at once: it can reach the coordinator, and nobody else
+  s.write_log();
+  CHECK(s.members() == kAll);
+  CHECK(s.phase() == Phase::kIdle);
+  s.pass(5'900, {k1, k2, k3, k4});
+  CHECK(s.phase() == Phase::kIdle);
+  s.pass(200, {k1, k2, k3, k4});
   CHECK(s.phase() == Phase::kCutting);
 }
 
@@ -241,6 +267,7 @@ TEST_CASE("two incarnations of one member at once: the newer waits until the old
 TEST_CASE("flapping member: one incarnation of it is promoted, the others wait") {
   Joining s;
   s.observer(inc(4, 2));
+  s.pass(30'100, {k1, k2, k3, k4});
   s.levelling();
   CHECK(s.got<Fetch>(k4).has_value() != s.got<Fetch>(inc(4, 2)).has_value());
 }

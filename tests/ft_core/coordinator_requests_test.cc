@@ -28,6 +28,21 @@ TEST_CASE("link: whoever explains most broken links is evicted, whatever its id"
   CHECK(s.coordinator().suspected() == std::set{k1});
 }
 
+TEST_CASE("link: who was evicted for its links and still reaches the coordinator is not let in at once") {
+  Script s;
+  s.form();
+  accuse(s, k1, k3), accuse(s, k2, k3);
+  s.pass(200, kAll);
+  REQUIRE(s.coordinator().suspected() == std::set{k3});
+  s.all_report({k1, k2}, 1);
+  s.write_log();
+  s.observer(inc(3, 2));
+  s.pass(1'500, {k1, k2, inc(3, 2)});  // the others show first that they work together
+  CHECK(s.phase() == Phase::kIdle);
+  s.pass(700, {k1, k2, inc(3, 2)});
+  CHECK(s.phase() == Phase::kCutting);
+}
+
 TEST_CASE("link: an accusation of a dead member evicts the dead one, never the accuser") {
   Script s;
   s.form();

@@ -136,6 +136,7 @@ Status Episode::stop() {
     auto stopped = stop_at(victim, point);
     if (!stopped.ok()) return stopped.error();
   }
+  how_ = "rank " + std::to_string(victim);
   const bool evicts = way != 1;
   const Duration length = evicts ? drawn(1300, 3000) : drawn(50, 700);
   const Instant at = fleet_.signal(fleet_.slot_of(victim), SIGSTOP);
@@ -157,6 +158,7 @@ Status Episode::partition() {
   excused_ = victims;
   const bool clean = kind <= CutKind::kPeers;  // nothing passes: the host must go
   const Duration length = kind == CutKind::kReset ? Duration::from_ms(300) : drawn(1500, 3000);
+  how_ = std::string("cut ") + name_of(kind) + " of host " + std::to_string(host);
   const Instant at = now();
   if (Status s = network.cut(host, kind, drawn(50, 1500)); !s.ok()) return s;
   ++tally_.faults["partition"];
@@ -176,6 +178,7 @@ Status Episode::partition() {
 
 Status Episode::coordinator() {
   ++tally_.faults["coordinator"];
+  how_ = "coordinator";
   const std::uint64_t way = rng_.below(4);
   if (way == 0) {
     const Instant at = fleet_.signal_coordinator(SIGSTOP);
@@ -205,6 +208,7 @@ Status Episode::duplicate() {
   auto second = fleet_.start_worker(rank);
   if (!second.ok()) return second.error();
   ++tally_.faults["duplicate"];
+  how_ = "second process of rank " + std::to_string(rank);
   if (Status s = wait_for(drawn(100, 800)); !s.ok()) return s;
   if (rng_.below(2) == 0)  // the newer one goes: nobody may notice
     return measure_commit("duplicate_leaves", fleet_.kill(*second));

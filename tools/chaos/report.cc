@@ -56,7 +56,7 @@ std::string report_json(const ChaosArguments& a, const Tally& t, double wall_s) 
   const json out = {{"members", a.members}, {"seconds", a.seconds}, {"seed", a.seed}, {"wall_s", rounded(wall_s)},
                     {"faults", faults}, {"partition_kinds", t.partitions}, {"points", t.points},
                     {"recovery_ms", summary(t.recovery_ms)}, {"recovery_ms_by_arena", by_arena},
-                    {"slowest_kills", slowest}, {"next_commit_ms", summary(t.next_commit_ms)},
+                    {"slowest", slowest}, {"next_commit_ms", summary(t.next_commit_ms)},
                     {"ops", t.ops}, {"commits", t.commits}, {"redone", t.redo_ms.size()}, {"redo_ms_p50", rounded(percentile(t.redo_ms, 50))},
                     {"false_suspicions", t.false_suspicions}, {"wrong_results", t.wrong}, {"lost_steps", t.lost_steps},
                     {"hangs", t.hangs}, {"unexpected_ends", t.unexpected_ends}, {"points_not_reached", t.unfired},
@@ -100,7 +100,7 @@ std::string report_text(const ChaosArguments& a, const Tally& t, double wall_s) 
       text += "  kill, " + arena + ": n " + std::to_string(it->second.size()) + ", p50 " + number(percentile(it->second, 50)) + ", p99 " +
               number(percentile(it->second, 99)) + ", max " + number(percentile(it->second, 100)) + "\n";
   for (const Tally::Slow& s : t.slowest)
-    if (s.ms > 100) text += "  slow: " + s.kind + ", " + s.arena + ", " + s.how + ": " + number(s.ms) + " ms\n";
+    text += "  slow: " + s.kind + ", " + s.arena + ", " + s.how + ": " + number(s.ms) + " ms\n";
   for (const Tally::Growth& g : t.growth)
     text += "  " + g.arena + ": rank " + std::to_string(g.rank) + " from " + number(g.early_s) + " to " + number(g.late_s) + " s: " +
             number(g.early_mib) + " to " + number(g.late_mib) + " MiB, " + std::to_string(g.early_fds) + " to " +

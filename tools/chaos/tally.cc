@@ -9,7 +9,7 @@ void Tally::recovered(const std::string& kind, const std::string& arena, const s
   if (view.ns <= 0) return;
   recovery_ms[kind].push_back(view.ms());
   by_arena_ms[arena][kind].push_back(view.ms());
-  if (!kind.ends_with("kill")) return;
+  if (view.ms() <= (kind.ends_with("kill") ? kSlowKill_ms : kSlowOther_ms)) return;
   slowest.push_back({kind, arena, how, view.ms()});
   std::sort(slowest.begin(), slowest.end(), [](const Slow& a, const Slow& b) { return a.ms > b.ms; });
   if (slowest.size() > kKeptSlow) slowest.pop_back();

@@ -13,6 +13,7 @@ namespace regroup::chaos {
 struct Tally {
   static constexpr std::size_t kKeptFindings = 40;
   static constexpr std::size_t kKeptSlow = 12;
+  static constexpr double kSlowKill_ms = 100, kSlowOther_ms = 2000;
 
   std::map<std::string, int> faults;         // by kind of fault
   std::map<std::string, int> partitions;     // by kind of cut
@@ -24,7 +25,7 @@ struct Tally {
     std::string kind, arena, how;
     double ms = 0;
   };
-  std::vector<Slow> slowest;    // of the recoveries of killed members, the slowest first
+  std::vector<Slow> slowest;  // recoveries over what is aimed at, the slowest first
   std::vector<double> redo_ms;  // of ops that took two attempts or more, call to commit
   std::uint64_t ops = 0, commits = 0, wrong = 0, lost_steps = 0;
   int hangs = 0;

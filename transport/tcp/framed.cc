@@ -10,6 +10,11 @@
 namespace regroup::tcp {
 namespace {
 
+Framed::Fault fault_of(int error) {
+  const bool silence = error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH;
+  return silence ? Framed::Fault::kSilence : Framed::Fault::kError;
+}
+
 constexpr std::size_t kInBytes = 16u << 10;
 constexpr std::size_t kGatherPayload = 4u << 10;  // payloads up to this size are copied behind their header
 constexpr std::size_t kOutBytes = 32u << 10;
@@ -76,7 +81,7 @@ Io Framed::receive(std::size_t& budget, std::span<std::byte> scratch) {
   if (n == 0) return fail(Fault::kEnd, "the peer closed the connection");
   if (n < 0) {
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return Io::kIdle;
-    return fail(Fault::kError, std::string("receive: ") + std::strerror(errno));
+    return fail(fault_of(errno), std::string("receive: ") + std::strerror(errno));
   }
   const auto bytes = static_cast<std::size_t>(n);
   const std::size_t taken = std::min(bytes, direct);
@@ -146,7 +151,7 @@ Io Framed::write(FrameUser& user, std::size_t budget) {
     const ssize_t n = ::sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
       if (errno == EINTR) continue;
-      if (errno != EAGAIN && errno != EWOULDBLOCK) return fail(Fault::kError, std::string("send: ") + std::strerror(errno));
+      if (errno != EAGAIN && errno != EWOULDBLOCK) return fail(fault_of(errno), std::string("send: ") + std::strerror(errno));
       blocked_ = true;
       return moved ? Io::kMoved : Io::kIdle;
     }

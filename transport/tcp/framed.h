@@ -71,7 +71,8 @@ class Framed {
   // Whatever was pulled but not sent yet is copied: the user's memory is free again.
   void detach_payload();
   [[nodiscard]] const std::string& reason() const { return reason_; }
-  enum class Fault : std::uint8_t { kNone, kEnd, kError, kMalformed, kChecksum, kBreach };
+  // kSilence: the kernel gave up, nothing was acknowledged for the time that tune() set, or no way leads there.
+  enum class Fault : std::uint8_t { kNone, kEnd, kError, kSilence, kMalformed, kChecksum, kBreach };
   [[nodiscard]] Fault fault() const { return fault_; }
 
   static constexpr std::size_t kCallBytes = 256u << 10;

@@ -110,6 +110,17 @@ LinkState LinkSet::state(std::size_t peer) const {
   return {link->phase == Link::Phase::kUp, link->lost, link->unreachable, link->why};
 }
 
+std::vector<std::size_t> LinkSet::out_of_reach() const {
+  std::vector<std::size_t> peers;
+  for (std::size_t i = 0; i < peers_.size(); ++i) {
+    const Link* link = peers_[i];
+    if (link == nullptr) continue;
+    const bool silent = link->phase == Link::Phase::kUp && unanswered(link->conn->fd(), options_.suspicion * 7 / 10);
+    if (link->unreachable || silent) peers.push_back(i);
+  }
+  return peers;
+}
+
 bool LinkSet::sending() const {
   return std::any_of(peers_.begin(), peers_.end(), [](const Link* l) { return l && l->conn && l->conn->sending(); });
 }
@@ -153,13 +164,16 @@ void LinkSet::count_fault(const Framed& conn) {
     case Framed::Fault::kChecksum: ++counters_.corrupt; break;
     case Framed::Fault::kBreach: ++counters_.breaches; break;
     case Framed::Fault::kEnd:
-    case Framed::Fault::kError: ++counters_.truncated; break;
+    case Framed::Fault::kError:
+    case Framed::Fault::kSilence: ++counters_.truncated; break;
     case Framed::Fault::kNone: break;
   }
 }
 
 void LinkSet::closed(Link& link) {
+  bool silence = false;
   if (link.conn) {
+    silence = link.conn->fault() == Framed::Fault::kSilence;
     count_fault(*link.conn);
     if (!link.conn->reason().empty()) link.why = link.conn->reason();
   }
@@ -169,6 +183,7 @@ void LinkSet::closed(Link& link) {
   link.next_try = {};
   if (!link.touched || !link.index || user_ == nullptr) return;
   link.lost = true;
+  link.unreachable = silence;  // the suspicion time has passed already
   broken_ = std::min(broken_, *link.index);
 }
 

@@ -64,7 +64,7 @@ struct LinkCounters {
 struct LinkState {
   bool up = false;
   bool lost = false;         // broke after it had carried frames of this epoch
-  bool unreachable = false;  // we could not connect for the whole suspicion time
+  bool unreachable = false;  // we could not connect, or nothing was acknowledged, for the whole suspicion time
   std::string why;           // of the last failure
 };
 
@@ -95,6 +95,9 @@ class LinkSet {
   [[nodiscard]] LinkState state(std::size_t peer) const;
   // First peer (lowest index) whose link was lost or that is unreachable; size of the view if none.
   [[nodiscard]] std::size_t first_broken() const { return broken_; }
+  // Peers that are unreachable, and those that have not answered for most of the suspicion time: once one is given up, the
+  // others of its host are not waited for one by one.
+  [[nodiscard]] std::vector<std::size_t> out_of_reach() const;
   [[nodiscard]] const LinkCounters& counters() const { return counters_; }
   // Ends a wait in pump(). Any thread.
   void wake();

@@ -176,6 +176,13 @@ std::string congestion_of(int fd) {
   return ::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? name : "unknown";
 }
 
+bool unanswered(int fd, Duration time) {
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
+  return info.tcpi_unacked > 0 && Duration::from_ms(info.tcpi_last_ack_recv) >= time;
+}
+
 Status wait_readable(int fd, Instant deadline) { return wait_for(fd, POLLIN, deadline); }
 Status wait_writable(int fd, Instant deadline) { return wait_for(fd, POLLOUT, deadline); }
 

@@ -39,6 +39,9 @@ void tune(int fd, Duration silence);
 // The congestion control in use: "cubic", "bbr", ...
 [[nodiscard]] std::string congestion_of(int fd);
 
+// Whether bytes that were sent wait for an acknowledgement and none has come for `time`.
+[[nodiscard]] bool unanswered(int fd, Duration time);
+
 // Blocking helpers with a deadline, for who owns a thread. kTimeout, kClosed (end of stream), kSystem.
 [[nodiscard]] Status wait_readable(int fd, Instant deadline);
 [[nodiscard]] Status wait_writable(int fd, Instant deadline);
