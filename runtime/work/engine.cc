@@ -71,20 +71,22 @@ Status Engine::enqueue(std::span<const OpPtr> ops) {
     std::unique_lock lock(mutex_);
     if (life_.load() == Life::kOver) return over_;
     const bool messages = ops.front()->exec.message != nullptr;
+    const bool told = told_.load() == evictions_;
     const std::size_t pending = messages ? queued_messages_ : queue_.size() - queued_messages_;
     if (pending + ops.size() <= std::max<std::size_t>(messages ? kMaxMessages : options_.window, ops.size())) {
       for (const OpPtr& op : ops) {
         if (messages) {
           ++queued_messages_;
-          op->evicted = life_.load() != Life::kActive;
-          parked = parked || op->evicted;
-        } else if (life_.load() == Life::kActive) {
+          if (!told || life_.load() != Life::kActive) op->evicted = evictions_;
+          parked = parked || life_.load() != Life::kActive;
+        } else if (told && life_.load() == Life::kActive) {
           op->exec.id = ++submitted_;
           op->numbered = true;
           submitted_seen_.store(submitted_, std::memory_order_release);
           recorder_.record(Event::kSubmitted, op->exec.id, epoch_.load(std::memory_order_relaxed));
         } else {
-          op->evicted = parked = true;
+          op->evicted = evictions_;
+          parked = life_.load() != Life::kActive;
         }
         queue_.push_back(op);
       }
@@ -94,7 +96,7 @@ Status Engine::enqueue(std::span<const OpPtr> ops) {
     const OpPtr oldest = queue_.front();
     lock.unlock();
     const Duration bound = Duration::from_ns(static_cast<std::int64_t>(options_.wait_timeout_s * 1e9));
-    if (wait(oldest, now() + bound).code() == Code::kTimeout)
+    if (await(oldest, now() + bound).code() == Code::kTimeout)
       return {Code::kTimeout, "the window of uncommitted ops is full; nothing was submitted"};
   }
   if (parked) host_.post(Parked{});
@@ -112,6 +114,14 @@ Result<Outcome> Engine::execute(ExecOp call, Instant deadline) {
 }
 
 Result<Outcome> Engine::wait(const OpPtr& op, Instant deadline) {
+  Result<Outcome> result = await(op, deadline);
+  if (op->evicted != 0 && result.code() == Code::kEvicted)
+    for (std::uint32_t told = told_.load(); told < op->evicted && !told_.compare_exchange_weak(told, op->evicted);) {
+    }
+  return result;
+}
+
+Result<Outcome> Engine::await(const OpPtr& op, Instant deadline) {
   drivers_.fetch_add(1);
   while (op->done.load(std::memory_order_acquire) == 0) {
     const std::uint64_t seen = version_.load();
@@ -139,7 +149,7 @@ bool Engine::drain(Instant deadline) {
       if (queue_.empty()) return true;
       last = queue_.back();
     }
-    if (wait(last, deadline).code() == Code::kTimeout) return false;
+    if (await(last, deadline).code() == Code::kTimeout) return false;
   }
 }
 

@@ -63,6 +63,7 @@ class Engine {
   OpPtr submit(ExecOp call);  // waits while the window is full
   // Launched as one: consecutive numbers, nobody announces `prepared` before all of them (as far as a window reaches) are.
   void submit_all(std::span<const OpPtr> ops);
+  // The outcome, for the caller: an eviction that it tells of counts as told.
   Result<Outcome> wait(const OpPtr& op, Instant deadline);
   Result<Outcome> execute(ExecOp call, Instant deadline);
   // Drives until nothing is pending (true) or the deadline.
@@ -88,6 +89,7 @@ class Engine {
   void tick(Instant now);
 
  private:
+  Result<Outcome> await(const OpPtr& op, Instant deadline);
   struct Freeze { Epoch epoch; };
   struct InstallOrder { Decision decision; std::size_t self; };
   struct Cut { Epoch epoch; };
@@ -157,6 +159,8 @@ class Engine {
   std::condition_variable change_;
   std::condition_variable progress_wake_;
   std::deque<OpPtr> queue_;
+  std::uint32_t evictions_ = 1;            // counted from 1
+  std::atomic<std::uint32_t> told_{1};     // the last one that a caller knows of; until then nothing is begun in the next life
   std::size_t queued_messages_ = 0;  // of queue_
   std::vector<Order> orders_;
   OpId submitted_ = 0;

@@ -122,8 +122,9 @@ void Engine::handle(const End& order) {
   bool waiting = false;
   {
     std::lock_guard lock(mutex_);
+    ++evictions_;
     for (const OpPtr& op : queue_) {
-      op->evicted = true;
+      op->evicted = evictions_;
       op->settled_plane.reset();
     }
     waiting = !queue_.empty();

@@ -15,7 +15,9 @@ struct OpState {
   ExecOp exec;
   bool chained = false;      // the next op was launched together with this one
   bool numbered = false;     // has its op number; not while the member is out of the group
-  bool evicted = false;      // submitted in a life that is over: ends with kEvicted once the group is rejoined
+  // Not 0: submitted in a life that is over, or before its caller was told so; ends with kEvicted once the group is
+  // rejoined. The number of that eviction.
+  std::uint32_t evicted = 0;
   bool prepared = false;     // in the current epoch
   bool step_begun = false;   // the step failpoint was passed
   bool asked = false;        // a decision was asked for in the current epoch

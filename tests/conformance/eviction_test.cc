@@ -1,0 +1,63 @@
+// An eviction is told before anything is begun in the next life.
+#include <catch2/catch.hpp>
+#include <cinttypes>
+#include <nlohmann/json.hpp>
+
+#include "ft/driver/client.h"
+#include "tests/conformance/payload.h"
+#include "tests/conformance/world.h"
+
+using namespace regroup;
+using namespace regroup::conformance;
+
+namespace {
+
+// The incarnation that the coordinator knows for a rank; null: none.
+Incarnation incarnation_of(const World& world, const std::string& group, int rank) {
+  const auto text = fetch_status({world.coordinator(), group, ""}, Duration::from_s(5));
+  Incarnation inc;
+  if (!text) return inc;
+  const auto status = nlohmann::json::parse(*text, nullptr, false);
+  if (!status.is_object()) return inc;
+  for (const auto& m : status["members"])
+    if (m.value("replica", -1) == rank)
+      std::sscanf(m.value("incarnation", "").c_str(), "%16" SCNx64 "%16" SCNx64, &inc.hi, &inc.lo);
+  return inc;
+}
+
+}  // namespace
+
+TEST_CASE("what a member submits before it was told of its eviction ends as evicted too, though it is back by then") {
+  const std::string transport = GENERATE(from_range(transports()));
+  World world(transport, 3, [](int, Options& o) { o.wait_timeout_s = 10; });
+  REQUIRE(world.start() == "");
+  const std::string group = world.options(0).group;
+  const auto step = [&](int rank) {
+    std::uint64_t in = 1, out = 0;
+    const auto got = world.at(rank).all_reduce(&in, &out, 1, DataType::kU64, ReduceOp::kSum);
+    return got.ok() ? std::to_string(out) + " of " + std::to_string(got->contributors()) : got.error().detail;
+  };
+  CHECK(World::each(world.ranks(), step) == std::vector<std::string>(3, "3 of 3"));
+
+  Group& evicted = world.at(2);
+  const Epoch before = evicted.view().epoch;
+  std::uint64_t in[3] = {7, 8, 9}, out[3] = {};
+  const auto submit = [&](int i) { return evicted.all_reduce_async(&in[i], &out[i], 1, DataType::kU64, ReduceOp::kSum); };
+  Work first = submit(0);
+  REQUIRE(report_death({world.coordinator(), group, ""}, incarnation_of(world, group, 2), Duration::from_s(5)).ok());
+  const auto results = World::each(world.ranks(), [&](int rank) -> std::string {
+    if (rank != 2) {  // without it, until it is back
+      std::string got;
+      for (int i = 0; i < 100'000 && got != "3 of 3"; ++i) got = step(rank);
+      return got;
+    }
+    if (!eventually([&] { return evicted.view().epoch > before; })) return "not back";
+    Work second = submit(1);  // its caller still counts the steps of the life that is over
+    const Code codes[] = {first.wait().code(), second.wait().code()};
+    if (codes[0] != Code::kEvicted || codes[1] != Code::kEvicted)
+      return std::string(code_name(codes[0])) + " " + code_name(codes[1]);
+    if (out[0] != 0 || out[1] != 0) return "an output was touched";
+    return step(rank);
+  });
+  CHECK(results == std::vector<std::string>(3, "3 of 3"));
+}
