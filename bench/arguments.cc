@@ -10,15 +10,21 @@
 namespace regroup::bench {
 namespace {
 
-// A value of one of our enumerations by its nccl-tests name, or all of them.
+std::vector<DataType> all_types() {
+  std::vector<DataType> out;
+  for (int i = 0; i < kDataTypeCount; ++i) out.push_back(static_cast<DataType>(i));
+  return out;
+}
+
+// One of these by its nccl-tests name, or all of them.
 template <typename E>
-Result<std::vector<E>> parse_names(const char* what, const std::string& text, int count) {
+Result<std::vector<E>> parse_names(const char* what, const std::string& text, const std::vector<E>& all) {
   std::vector<E> out;
   std::string known;
-  for (int i = 0; i < count; ++i) {
-    const char* name = name_of(static_cast<E>(i));
-    known += std::string(i == 0 ? "" : ", ") + name;
-    if (text == name || text == "all") out.push_back(static_cast<E>(i));
+  for (const E& each : all) {
+    const char* name = name_of(each);
+    known += std::string(known.empty() ? "" : ", ") + name;
+    if (text == name || text == "all") out.push_back(each);
   }
   if (out.empty()) return {Code::kInvalid, std::string(what) + " '" + text + "' is not one of " + known + ", all"};
   return out;
@@ -75,7 +81,7 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
   app.add_option("-d,--datatype", type, "double float half bfloat16 int8 uint8 int32 uint32 int64 uint64, or all");
-  app.add_option("-o,--op", op, "sum avg prod min max, or all");
+  app.add_option("-o,--op", op, "sum avg prod min max mulsum, or all");
   app.add_option("-a,--average", a.average, "time over ranks: 0 rank 0, 1 mean, 2 min, 3 max")->check(CLI::Range(0, 3));
   app.add_option("-z,--blocking", a.blocking, "1, 2, 3: each call waits (default 1); 0: calls in flight")
       ->check(CLI::Range(0, 3));
@@ -140,9 +146,9 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
     if (!bytes.ok()) return {Code::kInvalid, std::string(size.flag) + ": " + bytes.error().detail};
     size.into = *bytes;
   }
-  auto types = parse_names<DataType>("-d", type, kDataTypeCount);
+  auto types = parse_names("-d", type, all_types());
   if (!types.ok()) return types.error();
-  auto ops = parse_names<ReduceOp>("-o", op, kReduceOpCount);
+  auto ops = parse_names("-o", op, all_reductions());
   if (!ops.ok()) return ops.error();
   a.types = *types;
   a.ops = *ops;

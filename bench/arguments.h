@@ -29,7 +29,7 @@ struct Arguments {
   int warmup = 5;
   int checks = 1;  // checked iterations a side, with other inputs each; 0: none
   std::vector<DataType> types = {DataType::kF32};
-  std::vector<ReduceOp> ops = {ReduceOp::kSum};
+  std::vector<Reduction> ops = {{}};
   int average = 1;    // over ranks: 0 rank 0's time, 1 mean, 2 min, 3 max
   int blocking = 1;   // 1 to 3: every call waits for its outcome; 0: calls in flight up to the window
   int root = 0;       // of rooted collectives; -1: every rank in turn

@@ -18,7 +18,7 @@ std::uint64_t wrong_elements(const Collective& collective, const Pattern& patter
                              const void* out, std::size_t count) {
   std::uint64_t wrong = 0;
   Pattern copied = pattern;
-  if (!collective.reduces) copied.op = ReduceOp::kSum;
+  if (!collective.reduces) copied.op = {};
   for (const Part& part : collective.parts(count, viewer.ranks.size(), viewer.self, viewer.root)) {
     const void* at = static_cast<const char*>(out) + part.out_at * size_of(pattern.type);
     const auto from = part.from == Part::kFold ? viewer.ranks : viewer.ranks.subspan(part.from, 1);

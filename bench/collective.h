@@ -2,11 +2,13 @@
 // bench/collectives. Values and pure functions; `start` and `run` are of the thread that submits.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "bench/reduction.h"
 #include "regroup/regroup.h"
 
 namespace regroup::bench {
@@ -19,8 +21,14 @@ struct Call {
   void* out = nullptr;
   std::size_t count = 0;  // elements, as nccl-tests counts them for this collective
   DataType type = DataType::kF32;
-  ReduceOp op = ReduceOp::kSum;
-  MemberId root;  // rooted collectives
+  Reduction op;
+  std::array<std::byte, 8> scalar{};  // of a pre-multiplied sum: this member's
+  MemberId root;                      // rooted collectives
+  [[nodiscard]] OpOptions options() const {
+    OpOptions out;
+    if (op.scaled) out.premultiply = scalar.data();
+    return out;
+  }
 };
 
 // One member's buffers for `count`, in elements.

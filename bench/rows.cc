@@ -12,7 +12,7 @@ std::vector<RowSpec> rows_of(const Collective& collective, const Arguments& a, s
   }
   std::vector<RowSpec> out;
   for (DataType type : a.types) {
-    for (ReduceOp op : collective.reduces ? a.ops : std::vector<ReduceOp>{ReduceOp::kSum}) {
+    for (Reduction op : collective.reduces ? a.ops : std::vector<Reduction>{{}}) {
       for (int root : roots) {
         for (std::size_t bytes : sizes_of(a, type)) out.push_back({bytes, type, op, root});
       }

@@ -12,7 +12,7 @@ namespace regroup::bench {
 struct RowSpec {
   std::size_t bytes = 0;  // as asked for; the table shows what the collective makes of it
   DataType type = DataType::kF32;
-  ReduceOp op = ReduceOp::kSum;
+  Reduction op;
   int root = -1;  // -1: the collective has none
 };
 

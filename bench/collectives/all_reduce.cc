@@ -15,8 +15,8 @@ const Collective kAllReduce = {
     .parts = [](std::size_t count, std::size_t, std::size_t, std::size_t) -> std::vector<Part> {
       return {{0, count, 0, Part::kFold}};
     },
-    .run = [](const Call& c) { return c.group->all_reduce(c.in, c.out, c.count, c.type, c.op); },
-    .start = [](const Call& c) { return c.group->all_reduce_async(c.in, c.out, c.count, c.type, c.op); },
+    .run = [](const Call& c) { return c.group->all_reduce(c.in, c.out, c.count, c.type, c.op.op, c.options()); },
+    .start = [](const Call& c) { return c.group->all_reduce_async(c.in, c.out, c.count, c.type, c.op.op, c.options()); },
 };
 
 }  // namespace regroup::bench

@@ -16,8 +16,8 @@ const Collective kReduce = {
       if (self != root) return {};
       return {{0, count, 0, Part::kFold}};
     },
-    .run = [](const Call& c) { return c.group->reduce(c.in, c.out, c.count, c.type, c.op, c.root); },
-    .start = [](const Call& c) { return c.group->reduce_async(c.in, c.out, c.count, c.type, c.op, c.root); },
+    .run = [](const Call& c) { return c.group->reduce(c.in, c.out, c.count, c.type, c.op.op, c.root, c.options()); },
+    .start = [](const Call& c) { return c.group->reduce_async(c.in, c.out, c.count, c.type, c.op.op, c.root, c.options()); },
 };
 
 }  // namespace regroup::bench

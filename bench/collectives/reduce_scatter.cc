@@ -17,8 +17,8 @@ const Collective kReduceScatter = {
     .parts = [](std::size_t count, std::size_t, std::size_t self, std::size_t) -> std::vector<Part> {
       return {{0, count, self * count, Part::kFold}};
     },
-    .run = [](const Call& c) { return c.group->reduce_scatter(c.in, c.out, c.count, c.type, c.op); },
-    .start = [](const Call& c) { return c.group->reduce_scatter_async(c.in, c.out, c.count, c.type, c.op); },
+    .run = [](const Call& c) { return c.group->reduce_scatter(c.in, c.out, c.count, c.type, c.op.op, c.options()); },
+    .start = [](const Call& c) { return c.group->reduce_scatter_async(c.in, c.out, c.count, c.type, c.op.op, c.options()); },
 };
 
 }  // namespace regroup::bench

@@ -37,11 +37,16 @@ std::vector<float> sum_of(const Pattern& pattern, const std::vector<std::uint32_
 // The fold in the type itself, as the runtime does it.
 template <typename T>
 std::vector<T> folded(const Pattern& pattern, std::uint32_t ranks) {
-  auto out = input<T>(pattern, 0);
+  const auto given = [&](std::uint32_t rank) {  // a pre-multiplied sum scales it: by 1, 2, 3, 1, ..
+    auto in = input<T>(pattern, rank);
+    for (T& x : in) x = static_cast<T>(x * static_cast<T>(pattern.op.scaled ? 1 + rank % 3 : 1));
+    return in;
+  };
+  auto out = given(0);
   for (std::uint32_t r = 1; r < ranks; ++r) {
-    const auto in = input<T>(pattern, r);
+    const auto in = given(r);
     for (std::size_t i = 0; i < kCount; ++i) {
-      switch (pattern.op) {
+      switch (pattern.op.op) {
         case ReduceOp::kProd: out[i] = static_cast<T>(out[i] * in[i]); break;
         case ReduceOp::kMin: out[i] = std::min(out[i], in[i]); break;
         case ReduceOp::kMax: out[i] = std::max(out[i], in[i]); break;
@@ -57,9 +62,9 @@ std::vector<T> folded(const Pattern& pattern, std::uint32_t ranks) {
 
 template <typename T>
 void check_type(DataType type) {
-  for (int op = 0; op < kReduceOpCount; ++op) {
+  for (const Reduction& op : all_reductions()) {
     for (std::uint32_t ranks : {1u, 2u, 3u, 4u, 8u}) {
-      const Pattern pattern{type, static_cast<ReduceOp>(op), 77, ranks};
+      const Pattern pattern{type, op, 77, ranks};
       INFO(name_of(type) << " " << name_of(pattern.op) << " " << ranks);
       auto result = folded<T>(pattern, ranks);
       CHECK(count_wrong(pattern, first(ranks), result.data(), kCount) == 0);
@@ -115,6 +120,24 @@ TEST_CASE("a missing, doubled or foreign contribution is wrong") {
   CHECK(count_wrong(pattern, all, sum_of(pattern, {0, 1, 3}).data(), kCount) > kCount * 9 / 10);
   CHECK(count_wrong(pattern, all, sum_of(pattern, {0, 1, 2, 2}).data(), kCount) > kCount * 9 / 10);
   CHECK(count_wrong(pattern, std::vector<std::uint32_t>{0, 1, 3}, sum_of(pattern, {0, 1, 3}).data(), kCount) == 0);
+}
+
+TEST_CASE("a pre-multiplied sum without the scalars, or with another rank's, is wrong") {
+  const Pattern pattern{DataType::kF32, {ReduceOp::kSum, true}, 1, 4};
+  const auto all = first(4);
+  CHECK(count_wrong(pattern, all, folded<float>(pattern, 4).data(), kCount) == 0);
+  CHECK(count_wrong(pattern, all, sum_of(pattern, all).data(), kCount) > kCount * 9 / 10);
+  std::vector<float> swapped(kCount);
+  for (std::uint32_t r : all) {
+    const auto in = input<float>(pattern, r);
+    for (std::size_t i = 0; i < kCount; ++i) swapped[i] += in[i] * static_cast<float>(3 - r % 3);
+  }
+  CHECK(count_wrong(pattern, all, swapped.data(), kCount) > kCount * 9 / 10);
+  for (std::uint32_t rank : all) {
+    float scalar = 0;
+    std::memcpy(&scalar, scalar_element(DataType::kF32, rank).data(), sizeof scalar);
+    CHECK(scalar == static_cast<float>(1 + rank % 3));
+  }
 }
 
 TEST_CASE("a result of another iteration, a shifted one and poison are wrong") {

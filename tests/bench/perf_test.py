@@ -79,6 +79,20 @@ class Collectives(unittest.TestCase):
                 self.assertIn("# Out of bounds values : 0 OK", done.stdout)
 
 
+    def test_pre_multiplied_sums(self):
+        for name in REDUCES:
+            for flags in (["--transport", "shm"], ["--transport", "tcp"], ["--registered", "-u", "1"], ["--cut", "512"],
+                          ["-z", "0"], ["-m", "2"], ["--kill", "1@3"]):
+                if name == "reduce_scatter" and "--cut" in flags:
+                    continue
+                with self.subTest((name, *flags)):
+                    done = run(name + "_perf", "--ranks", "3", "-b", "4K", "-n", "4", "-w", "1", "--no-probe", "-o", "mulsum",
+                               "-d", "float" if "--kill" in flags else "all", *flags)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.assertEqual({row[3] for row in rows(done.stdout)}, {"mulsum"})
+                    self.assertEqual({(row[8], row[12]) for row in rows(done.stdout)}, {("0", "0")})
+
+
 class WrongResults(unittest.TestCase):
     """The program broken_perf is wrong on purpose: the table, the report and the exit status must say so."""
 

@@ -70,8 +70,7 @@ TEST_CASE("reduce and reduce-scatter of every type and operation have the refere
         for (const std::size_t block : {1u, 333u, 2049u}) {
           const auto type = static_cast<DataType>(t);
           const auto reduction = static_cast<ReduceOp>(o);
-          const auto inputs =
-              testing::make_inputs(type, flavour, block * n, n, block + static_cast<std::size_t>(t));
+          const auto inputs = testing::make_inputs(type, flavour, block * n, n, block + static_cast<std::size_t>(t));
           const Buffer want = testing::reference_reduce(type, reduction, inputs);
           const Buffer& in = inputs[static_cast<std::size_t>(rank)];
           const std::size_t bytes = block * size_of(type);
@@ -88,37 +87,6 @@ TEST_CASE("reduce and reduce-scatter of every type and operation have the refere
           if (static_cast<std::uint32_t>(rank) == root ? whole != want : whole != Buffer(bytes * n, 0xa5))
             return what + "reduce";
         }
-    return {};
-  });
-  for (const std::string& w : wrong) CHECK(w == "");
-}
-
-TEST_CASE("a pre-multiplied sum scales each member's input by its own scalar and leaves the input alone") {
-  const std::string transport = GENERATE(from_range(transports()));
-  World world(transport, 3);
-  REQUIRE(world.start() == "");
-  const auto wrong = World::each(world.ranks(), [&](int rank) -> std::string {
-    OpId op = 0;
-    for (const std::size_t count : {0u, 1u, 9u, 3001u, 20'001u}) {
-      ++op;
-      std::vector<float> in(count), out(count, -1.0f);
-      for (std::size_t i = 0; i < count; ++i)
-        in[i] = static_cast<float>(coefficient(op, i) * static_cast<unsigned>(1 + rank));
-      const std::vector<float> kept = in;
-      const float scalar = static_cast<float>(2 + rank);
-      const Result<Outcome> got = world.at(rank).all_reduce(in.data(), out.data(), count, DataType::kF32,
-                                                            ReduceOp::kSum, {.premultiply = &scalar});
-      if (!got) return code_name(got.code());
-      if (in != kept) return "the input was changed";
-      for (std::size_t i = 0; i < count; ++i)
-        if (out[i] != static_cast<float>(coefficient(op, i) * (1 * 2 + 2 * 3 + 3 * 4)))
-          return "wrong sum at " + std::to_string(i);
-    }
-    const float one = 1;
-    float x = 1;
-    if (world.at(rank).all_reduce(&x, &x, 1, DataType::kF32, ReduceOp::kMax, {.premultiply = &one}).code() !=
-        Code::kInvalid)
-      return "a pre-multiplied maximum was accepted";
     return {};
   });
   for (const std::string& w : wrong) CHECK(w == "");

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 
 #include "base/rng.h"
+#include "tools/chaos/exact.h"
 
 namespace regroup::chaos {
 namespace {
@@ -14,31 +14,11 @@ constexpr std::int64_t kAvgUnit = 720'720;  // divisible by 1 to 16: an average 
 
 std::uint64_t mix(std::uint64_t a, std::uint64_t b) { return Rng(a * 0x9e3779b97f4a7c15ull ^ b).next(); }
 
-// Small integers as the bits of a 16-bit float with that many bits of exponent; exact where the mantissa holds them.
-std::uint16_t half_bits(std::int64_t value, int exponent_bits) {
-  if (value == 0) return 0;
-  int exponent = 0;
-  const double fraction = std::frexp(static_cast<double>(value < 0 ? -value : value), &exponent);  // in [0.5, 1)
-  const int mantissa_bits = 15 - exponent_bits;
-  const int biased = exponent - 1 + (1 << (exponent_bits - 1)) - 1;
-  const auto mantissa = static_cast<int>((2 * fraction - 1) * (1 << mantissa_bits));
-  return static_cast<std::uint16_t>((value < 0 ? 0x8000 : 0) | biased << mantissa_bits | mantissa);
-}
-
 void put(DataType type, std::int64_t value, std::byte* to) {
-  const auto as = [&](auto v) { std::memcpy(to, &v, sizeof v); };
-  switch (type) {
-    case DataType::kF64: return as(static_cast<double>(value));
-    case DataType::kF32: return as(static_cast<float>(value));
-    case DataType::kF16: return as(half_bits(value, 5));
-    case DataType::kBF16: return as(half_bits(value, 8));
-    case DataType::kI8:
-    case DataType::kU8: return as(static_cast<std::uint8_t>(value));
-    case DataType::kI32:
-    case DataType::kU32: return as(static_cast<std::uint32_t>(value));
-    case DataType::kI64:
-    case DataType::kU64: return as(static_cast<std::uint64_t>(value));
-  }
+  with_type(type, [&]<typename T>() {
+    const T element = encode<T>(value);
+    std::memcpy(to, &element, sizeof element);
+  });
 }
 
 // Sums of 16 of them are exact.
@@ -53,15 +33,6 @@ std::int64_t span_of(DataType type) {
 }
 
 bool can_average(DataType type) { return size_of(type) >= 4; }
-
-std::int64_t fold(ReduceOp op, std::int64_t a, std::int64_t b) {
-  switch (op) {
-    case ReduceOp::kProd: return a * b;
-    case ReduceOp::kMin: return std::min(a, b);
-    case ReduceOp::kMax: return std::max(a, b);
-    default: return a + b;
-  }
-}
 
 }  // namespace
 
