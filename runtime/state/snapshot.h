@@ -1,0 +1,67 @@
+// Snapshot: the state of a member as of one mark, for one joiner, while the member trains on. A stripe is read from where
+// it lies as long as it is unchanged; just before its owner overwrites it, it is kept: its bytes where they are this
+// member's share, its digest where only that is asked of it, nothing otherwise. What is kept is bounded; over the bound the
+// snapshot has ended (over()), and the joiner takes a newer one. Source of the method: PROTOCOL.md, Catch-up.
+//
+// Threads: before_update() on the owner's thread, everything else on the server's. The owner waits at most for one stripe
+// that is being read. Between before_update() and the next snapshot those stripes are not looked at again.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "runtime/state/stripe_table.h"
+
+namespace regroup::state {
+
+class Snapshot {
+ public:
+  // What this member keeps of a stripe: of stripe i of n sources, source i % n its bytes, the next one its digest.
+  enum class Keep : std::uint8_t { kNothing, kDigest, kBytes };
+  using Share = std::function<Keep(std::uint32_t stripe)>;
+  static Share share_of(std::uint32_t source, std::uint32_t sources);
+
+  // `at`: where each tensor lies; must outlive the snapshot.
+  Snapshot(const StripeTable& table, std::vector<const std::byte*> at, const Share& share, std::uint64_t max_kept_bytes);
+
+  // The owner is about to change these stripes.
+  void before_update(StripeTable::Range stripes);
+
+  enum class Read : std::uint8_t { kOk, kGone, kOver };  // kGone: changed, and not kept here
+  [[nodiscard]] Read read(std::uint32_t stripe, std::span<std::byte> into);
+  [[nodiscard]] Read digest(std::uint32_t stripe, std::uint64_t& digest);
+  // Not asked for again, of anybody: what is kept of it may go.
+  void drop(std::uint32_t stripe);
+  void end();
+  [[nodiscard]] bool over() const;
+  [[nodiscard]] std::uint64_t kept_bytes() const;
+
+ private:
+  enum class State : std::uint8_t { kThere, kKept, kGone };
+  struct Slot {
+    State state = State::kThere;
+    Keep keep = Keep::kNothing;
+    bool told = false;  // the digest below stands
+    std::uint64_t digest = 0;
+    std::vector<std::byte> bytes;
+  };
+  [[nodiscard]] std::span<const std::byte> there(std::uint32_t stripe) const;
+  template <class F>
+  Read look(std::uint32_t stripe, F&& at_bytes);
+
+  const StripeTable& table_;
+  std::vector<const std::byte*> at_;
+  const std::uint64_t max_kept_bytes_;
+  mutable std::mutex mutex_;
+  std::condition_variable unread_;
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> reading_;  // stripes that are being read where they lie
+  std::uint64_t kept_ = 0;
+  bool over_ = false;
+};
+
+}  // namespace regroup::state

@@ -1,0 +1,89 @@
+#include "runtime/state/stripe_table.h"
+
+#include <catch2/catch.hpp>
+
+#include "runtime/state/throttle.h"
+
+using namespace regroup;
+using namespace regroup::state;
+
+namespace {
+
+Tensor tensor(const std::string& name, DataType type, std::vector<std::uint64_t> shape) {
+  std::uint64_t n = size_of(type);
+  for (std::uint64_t d : shape) n *= d;
+  return {name, type, std::move(shape), n};
+}
+
+}  // namespace
+
+TEST_CASE("tensors are cut into stripes, and a range finds those that it touches") {
+  const StripeTable table({tensor("a", DataType::kU8, {10000}), tensor("b", DataType::kF32, {3})}, 4096);
+  REQUIRE(table.size() == 4);
+  CHECK(table.bytes() == 10012);
+  CHECK(table[2].bytes == 10000 - 8192);
+  CHECK(table[3].tensor == 1);
+  const auto range = [&](std::uint32_t t, std::uint64_t at, std::uint64_t n) {
+    const auto r = table.overlapping(t, at, n);
+    return std::pair(r.first, r.last);
+  };
+  CHECK(range(0, 0, 10000) == std::pair(0u, 3u));
+  CHECK(range(0, 4095, 2) == std::pair(0u, 2u));
+  CHECK(range(0, 4096, 4096) == std::pair(1u, 2u));
+  CHECK(range(0, 8192, UINT64_MAX) == std::pair(2u, 3u));
+  CHECK(range(1, 0, 4) == std::pair(3u, 4u));
+  CHECK(range(0, 0, 0) == std::pair(0u, 0u));
+  CHECK(range(7, 0, 1) == std::pair(0u, 0u));
+}
+
+TEST_CASE("tables that differ are told apart by the names, types and shapes that differ") {
+  const StripeTable mine({tensor("w", DataType::kF32, {3, 4}), tensor("b", DataType::kF32, {4})});
+  CHECK(mine.compare(mine).ok());
+  const auto why = [&](const StripeTable& theirs) { return mine.compare(theirs).error().detail; };
+  CHECK_THAT(why(StripeTable({tensor("w", DataType::kF32, {4, 3}), tensor("b", DataType::kF32, {4})})),
+             Catch::Contains("'w' is float[3,4] here and float[4,3] there"));
+  CHECK_THAT(why(StripeTable({tensor("w", DataType::kI32, {3, 4}), tensor("b", DataType::kF32, {4})})),
+             Catch::Contains("'w' is float[3,4] here and int32[3,4] there"));
+  CHECK_THAT(why(StripeTable({tensor("w", DataType::kF32, {3, 4}), tensor("momentum", DataType::kF32, {4})})),
+             Catch::Contains("'b' is only here") && Catch::Contains("'momentum' is only there"));
+  CHECK_THAT(why(StripeTable({tensor("b", DataType::kF32, {4}), tensor("w", DataType::kF32, {3, 4})})), Catch::Contains("order"));
+  CHECK(mine.compare(StripeTable({}, 4096)).code() == Code::kConfig);
+}
+
+TEST_CASE("a table survives its encoding, and malformed ones are refused") {
+  const StripeTable table({tensor("w", DataType::kBF16, {3, 4}), tensor("rng", DataType::kU8, {77})});
+  Writer w;
+  table.encode(w);
+  Reader whole(w.bytes());
+  Result<StripeTable> back = StripeTable::decode(whole);
+  REQUIRE(back.ok());
+  CHECK(whole.done());
+  CHECK(back->tensors() == table.tensors());
+  CHECK(table.compare(*back).ok());
+  for (std::size_t cut = 0; cut < w.bytes().size(); ++cut) {
+    Reader part(w.bytes().first(cut));
+    CHECK_FALSE(StripeTable::decode(part).ok());
+  }
+  Writer huge;
+  StripeTable({{"w", DataType::kU8, {}, 1}}).encode(huge);
+  std::vector<std::byte> bytes(huge.bytes().begin(), huge.bytes().end());
+  for (std::size_t i = bytes.size() - 8; i < bytes.size(); ++i) bytes[i] = std::byte{0xff};
+  Reader r(bytes);
+  CHECK_FALSE(StripeTable::decode(r).ok());
+}
+
+TEST_CASE("a throttle lets a burst through and then keeps to its rate") {
+  Throttle none(0);
+  CHECK(none.take(1u << 30, Instant{5}).ns == 0);
+  Throttle bound(100'000'000);  // 100 MB/s
+  Instant at{1'000'000'000};
+  const Instant begin = at;
+  std::uint64_t sent = 0;
+  for (int i = 0; i < 1000; ++i, sent += 100'000) at = at + bound.take(100'000, at);
+  const double rate = static_cast<double>(sent) / static_cast<double>((at - begin).ns) * 1e9;
+  CHECK(rate == Approx(100e6).epsilon(0.03));
+  at = at + Duration::from_s(100);  // a pause gives no more than the burst
+  const Instant after = at;
+  for (int i = 0; i < 100; ++i) at = at + bound.take(100'000, at);
+  CHECK((at - after).ms() > 70);
+}
