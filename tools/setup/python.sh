@@ -1,11 +1,11 @@
 #!/bin/bash
 # python.sh: the project's own virtual environment, .venv in the project root, with what python-packages.txt lists
-# and the torch that REGROUP_TORCH names (a pip requirement such as torch==2.4.1; "none": no torch). `make venv`
-# calls it; nothing in `make test` or `make demo` needs it. A venv that has all of it is left alone.
+# and the torch that REGROUP_TORCH names (a pip requirement; default torch==2.13.0; "none": no torch). `make venv`
+# and the test of the Python package call it. A venv that has all of it is left alone.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
-torch=${REGROUP_TORCH:-torch}
+torch=${REGROUP_TORCH:-torch==2.13.0}
 
 "$here/apt.sh" "$here/apt-python.txt"
 stamp=$root/.venv/.regroup-setup
