@@ -34,7 +34,7 @@ void Coordinator::on(const CoordinatorInput& input, Instant now, Out& out) {
   } else if (const auto* lost = std::get_if<MemberLost>(&input)) {
     if (auto it = peers_.find(lost->who); it != peers_.end()) {
       it->second.connected = false;
-      it->second.ready = false;
+      it->second.ready = Readiness::kNo;
       if (is_member(lost->who)) detector_.shorten(lost->who, now, config_.lost_grace);
       else peers_.erase(it);  // an observer comes and goes without a view change
     }
@@ -68,13 +68,13 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
   }
   Peer& peer = peers_[from];
   const bool leaving = peer.leaving;
-  peer = Peer{m, true, m.installed == 0 && m.ready, leaving, 0, 0};
+  peer = Peer{m, true, m.installed == 0 ? m.ready : Readiness::kNo, leaving, 0, 0};
   backoff_.erase(from);
-  out.push_back(SendToMember{from, Welcome{config_.log, last_ ? last_->view.epoch : 0}});
+  out.push_back(SendToMember{from, welcome(from)});
   if (!last_) return;
   if (is_member(from)) {
     refuse_unlike(m, out);
-    peer.ready = false;
+    peer.ready = Readiness::kNo;
     detector_.watch(from, now);
     detector_.heard(from, now);
     suspected_.erase(from);  // heard of again before anything was decided
@@ -91,8 +91,15 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
     peers_.erase(from);
   } else if (phase_ == Phase::kLevelling) {
     auto it = joiners_.find(from);
+    if (it != joiners_.end() && m.ready < Readiness::kHold) it->second = false;
     if (it != joiners_.end() && !it->second) out.push_back(SendToMember{from, fetch()});
   }
+}
+
+Welcome Coordinator::welcome(const Incarnation& to) const {
+  Welcome m{config_.log, last_ ? last_->view.epoch : 0};
+  if (last_ && !is_member(to)) m.members = last_->view.members;
+  return m;
 }
 
 // After a restart an observer may have been let in before a member came that it differs from.
@@ -111,11 +118,14 @@ void Coordinator::on_message(const Incarnation& from, const Heartbeat& m, Instan
   peer.committed = m.committed;
 }
 
-void Coordinator::on_message(const Incarnation& from, const Ready&, Instant, Out&) {
+void Coordinator::on_message(const Incarnation& from, const Ready& m, Instant, Out&) {
   if (is_member(from)) return;
-  peers_[from].ready = true;
+  peers_[from].ready = m.how;
   backoff_.erase(from);
-  if (auto it = joiners_.find(from); it != joiners_.end() && it->second == false) joiners_.erase(it);  // for the next change
+  auto it = joiners_.find(from);
+  if (it == joiners_.end()) return;
+  if (m.how < Readiness::kHold) it->second = false;       // it must catch up first: nobody waits for that
+  else if (it->second == false) joiners_.erase(it);  // for the next change
 }
 
 void Coordinator::on_message(const Incarnation& from, const Wedged& m, Instant, Out&) {

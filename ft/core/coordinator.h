@@ -5,8 +5,8 @@
 //
 // View change (unplanned): wedge all candidates, wait for their reports (one deadline, then go on without the silent),
 // trim = min of reported prepared, cut below the first op whose digests differ, log, install. Planned (joins, leaves):
-// notice, cut at a mark, wedge, joiners take the state as of trim from a member that has committed it (one deadline),
-// log, install. If a member fails meanwhile the change is completed without joiners and leavers, and the planned one begins again.
+// notice, cut at a mark, wedge, joiners take the state as of trim from a member that has committed it, or, having caught
+// up before, the last results up to trim (one deadline, in the second case that of a wedge), log, install. If a member fails meanwhile the change is completed without joiners and leavers, and the planned one begins again.
 #pragma once
 
 #include <map>
@@ -54,7 +54,7 @@ class Coordinator {
   struct Peer {
     Hello hello;
     bool connected = false;
-    bool ready = false;     // observer that may be promoted
+    Readiness ready = Readiness::kNo;  // of an observer
     bool leaving = false;
     Epoch committed_epoch = 0;  // from heartbeats, for status
     OpId committed = 0;
@@ -94,6 +94,7 @@ class Coordinator {
   void step_once(Instant now, Out& out);
   [[nodiscard]] bool change_due() const;
   [[nodiscard]] std::vector<Incarnation> promotable() const;
+  [[nodiscard]] Welcome welcome(const Incarnation& to) const;
   [[nodiscard]] std::vector<Incarnation> leavers() const;
   void found(Out& out);
   void start_cut(Out& out);

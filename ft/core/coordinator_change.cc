@@ -8,14 +8,19 @@ namespace regroup {
 
 bool Coordinator::change_due() const { return !suspected_.empty() || !fail_requests_.empty() || change_asked_; }
 
-// Ready observers, one per member id, whose id no living member of the view holds.
+// Ready observers, one per member id, whose id no living member of the view holds. Who catches up is ready to found a
+// group at once, to enter a view when it is level.
 std::vector<Incarnation> Coordinator::promotable() const {
   std::vector<Incarnation> result;
   std::set<MemberId> taken;
+  const bool founding = !last_ || last_->view.members.empty();
+  const auto ready = [&](Readiness r) {
+    return r >= (founding || mutant(Mutant::kFounderPromoted) ? Readiness::kFounder : Readiness::kHold);
+  };
   if (last_)
     for (const MemberInfo& m : last_->view.members) taken.insert(m.id);
   for (const auto& [inc, peer] : peers_)
-    if (peer.connected && peer.ready && !is_member(inc) && !backoff_.contains(inc) && taken.insert(peer.hello.self.id).second)
+    if (peer.connected && ready(peer.ready) && !is_member(inc) && !backoff_.contains(inc) && taken.insert(peer.hello.self.id).second)
       result.push_back(inc);
   return result;
 }
@@ -135,7 +140,9 @@ void Coordinator::finish_wedge(Instant now, Out& out) {
       level_op_ = trim;
       levelling_ = now;
       source_ = *source;
-      deadline_ = now + config_.level_deadline;
+      const bool all_level = std::all_of(joiners_.begin(), joiners_.end(),
+                                         [&](const auto& j) { return peers_.at(j.first).ready == Readiness::kLevel; });
+      deadline_ = now + (all_level ? config_.wedge_deadline : config_.level_deadline);
       for (const auto& [inc, level] : joiners_)
         out.push_back(SendToMember{inc, fetch()});
       return;
@@ -223,7 +230,7 @@ void Coordinator::publish(const Decision& decision, Instant now, Out& out) {
       if (!decision.view.contains(m.inc)) gone.insert(m.inc);
   for (const MemberInfo& m : decision.view.members)
     if (peers_.contains(m.inc)) {
-      peers_.at(m.inc).ready = false;
+      peers_.at(m.inc).ready = Readiness::kNo;
       out.push_back(SendToMember{m.inc, Install{decision}});
     }
   for (const MemberInfo& m : decision.view.members) detector_.watch(m.inc, now);
@@ -232,6 +239,9 @@ void Coordinator::publish(const Decision& decision, Instant now, Out& out) {
     peers_.erase(inc);
     detector_.forget(inc);
   }
+  for (const auto& [inc, peer] : peers_)  // who catches up follows the view
+    if (peer.connected && (peer.ready == Readiness::kFounder || peer.ready == Readiness::kLevel))
+      if (!is_member(inc)) out.push_back(SendToMember{inc, welcome(inc)});
   // Suspicions, requests and reports belonged to the ended epoch. Who is suspected still will be suspected again.
   std::erase_if(suspected_, [&](const Incarnation& s) { return !decision.view.contains(s); });
   why_.clear();

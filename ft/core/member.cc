@@ -25,10 +25,10 @@ void Member::on(const MemberInput& input, MemberActions& out) {
       Overload{
           [&](const Connected&) { on_connected(out); },
           [&](const FromCoordinator& in) { std::visit([&](const auto& m) { on_message(m, out); }, in.message); },
-          [&](const Parked&) {
+          [&](const Parked& in) {
             if (phase_ != Phase::kObserver) return;
-            parked_ = true;  // said again after a failed fetch: try again
-            send(Ready{}, out);
+            ready_ = in.how;  // said again after a failed fetch: try again
+            send(Ready{ready_}, out);
           },
           [&](const Frozen& in) {
             if (phase_ != Phase::kFreezing || in.report.epoch != installed()) return;
@@ -45,7 +45,10 @@ void Member::on(const MemberInput& input, MemberActions& out) {
             if (phase_ != Phase::kObserver || in.plan != fetch_plan_) return;
             level_ = in.ok ? std::optional(in.op) : std::nullopt;
             send(Level{in.plan, in.op, in.ok}, out);
-            if (!in.ok) send(Ready{}, out);  // still waiting: from another source, at another mark
+            if (in.ok) return;
+            // Still waiting: from another source, at another mark. Who had caught up must do so again first.
+            if (ready_ == Readiness::kLevel) ready_ = Readiness::kFounder;
+            send(Ready{ready_}, out);
           },
           [&](const PeerSuspected& in) {
             if (phase_ == Phase::kObserver || !decision_.view.contains(in.who)) return;
@@ -79,7 +82,7 @@ void Member::on_connected(MemberActions& out) {
   Hello hello{config_.group, log_, config_.self, config_.config_hash, config_.config, config_.world_size,
               installed(),
               (phase_ == Phase::kWedged || phase_ == Phase::kFreezing) && !mutant(Mutant::kWedgeForgotten),
-              phase_ == Phase::kObserver && parked_};
+              phase_ == Phase::kObserver ? ready_ : Readiness::kNo};
   send(std::move(hello), out);
   if (phase_ == Phase::kWedged && !mutant(Mutant::kWedgeForgotten)) send(Wedged{round_, *report_}, out);
   if (mutant(Mutant::kRequestForgotten)) return;
@@ -95,8 +98,9 @@ void Member::on_message(const Welcome& m, MemberActions& out) {
     out.push_back(DropCoordinator{"its view log has another id"});
   } else if (m.epoch < installed()) {
     out.push_back(DropCoordinator{"its view log is older than the view installed here"});
-  } else if (log_ == 0) {
-    log_ = m.log;
+  } else {
+    if (log_ == 0) log_ = m.log;
+    if (phase_ == Phase::kObserver) out.push_back(FollowView{m});
   }
 }
 
@@ -131,7 +135,7 @@ void Member::on_message(const Notice& m, MemberActions& out) {
 }
 
 void Member::on_message(const Fetch& m, MemberActions& out) {
-  if (phase_ != Phase::kObserver || !parked_ || foreign(m.log)) return;
+  if (phase_ != Phase::kObserver || ready_ < Readiness::kHold || foreign(m.log)) return;
   if (fetch_plan_ == m.plan && level_ == m.op) return send(Level{m.plan, m.op, true}, out);  // asked twice: still level
   fetch_plan_ = m.plan;
   level_.reset();

@@ -29,8 +29,9 @@ struct MemberConfig {
 // --- inputs ---
 struct Connected {};                       // a new connection to the coordinator stands
 struct FromCoordinator { ToMember message; };
-struct Parked {};                          // observer: the user thread waits in the library, state may be overwritten;
-                                           // again after LevelReached{ok = false}: it may be asked to fetch again
+struct Parked {                            // observer: the user thread waits in the library, state may be overwritten;
+  Readiness how = Readiness::kHold;        // again after LevelReached{ok = false}: it may be asked to fetch again
+};
 struct Frozen { Report report; };          // the data side's answer to FreezeData
 struct CutReached { Epoch epoch = 0; OpId op = 0; };  // the data side committed the mark chosen for CutData
 struct LevelReached { std::uint64_t plan = 0; OpId op = 0; bool ok = true; };  // answer to FetchState
@@ -47,10 +48,12 @@ struct FreezeData { Epoch epoch = 0; };    // stop executing, fence the epoch, a
 struct InstallData { Decision decision; std::size_t self = 0; };  // settle, fail, redo; enter the new epoch
 struct CutData { Epoch epoch = 0; };       // pick the first mark >= prepared, prepare nothing behind it
 struct FetchState { Fetch what; };
+struct FollowView { Welcome view; };       // observer: the view as it stands, from whose members it may catch up
 struct DropCoordinator { std::string why; };  // it is not ours (another log, an older epoch): disconnect, try again later
 struct Ended { Code code = Code::kEvicted; std::string detail; };  // this incarnation is over
 using MemberAction =
-    std::variant<SendToCoordinator, FreezeData, InstallData, CutData, FetchState, DropCoordinator, Ended>;
+    std::variant<SendToCoordinator, FreezeData, InstallData, CutData, FetchState, FollowView,
+                 DropCoordinator, Ended>;
 using MemberActions = std::vector<MemberAction>;
 
 class Member {
@@ -91,7 +94,7 @@ class Member {
   std::uint64_t plan_ = 0;   // of the latest Notice in this epoch
   std::uint64_t fetch_plan_ = 0;  // of the latest Fetch: an answer to an older one says nothing
   std::optional<OpId> level_;  // observer: the op as of which it holds the state
-  bool parked_ = false;
+  Readiness ready_ = Readiness::kNo;  // as last said by Parked; less after a hand-over that failed
   bool leaving_ = false;
   // Outstanding requests of this epoch, sent again on Connected.
   std::optional<CutDone> cut_done_;

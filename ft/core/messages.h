@@ -21,6 +21,14 @@ struct Report {
   bool operator==(const Report&) const = default;
 };
 
+// What an observer is ready for. Its user thread waits inside the library, so its state may be overwritten.
+enum class Readiness : std::uint8_t {
+  kNo = 0,
+  kFounder = 1,  // founding the group; where there is a view it catches up first (runtime/state)
+  kHold = 2,     // promotion; it takes its whole state while the members wait
+  kLevel = 3,    // promotion; it has caught up and lacks the last results at most
+};
+
 // --- member to coordinator ---
 struct Hello {  // first message of every connection
   std::string group;
@@ -31,7 +39,7 @@ struct Hello {  // first message of every connection
   std::uint32_t world_size = 0;
   Epoch installed = 0;      // 0: observer
   bool wedged = false;      // frozen in `installed`, waiting for a decision
-  bool ready = false;       // observer whose user thread waits for promotion
+  Readiness ready = Readiness::kNo;  // of an observer
   bool operator==(const Hello&) const = default;
 };
 struct Heartbeat {  // liveness and, for status, progress
@@ -39,7 +47,8 @@ struct Heartbeat {  // liveness and, for status, progress
   OpId committed = 0;
   bool operator==(const Heartbeat&) const = default;
 };
-struct Ready {  // observer: my user thread waits inside the library, my state may be overwritten
+struct Ready {  // observer; the last one counts
+  Readiness how = Readiness::kHold;
   bool operator==(const Ready&) const = default;
 };
 struct Wedged {
@@ -84,6 +93,8 @@ struct Leave {
 struct Welcome {
   LogId log = 0;
   Epoch epoch = 0;  // of the last decision; 0: none yet
+  // To an observer: the members of that view, from whom it may catch up. Told again with every view to who does.
+  std::vector<MemberInfo> members = {};
   bool operator==(const Welcome&) const = default;
 };
 struct Refuse {

@@ -46,6 +46,7 @@ enum class Mutant : std::uint8_t {
   kJoinerNotLevel,
   kEvictedNotTold,
   kInstallNotResent,
+  kFounderPromoted,
 };
 
 struct MutantInfo {
@@ -86,6 +87,7 @@ inline constexpr MutantInfo kMutants[] = {
     {Mutant::kJoinerNotLevel, "joiner-not-level", "a joiner whose transfer failed is promoted"},
     {Mutant::kEvictedNotTold, "evicted-not-told", "who comes back after its eviction is not told of it"},
     {Mutant::kInstallNotResent, "install-not-resent", "who comes back without the last decision is not sent it"},
+    {Mutant::kFounderPromoted, "founder-promoted", "an observer is promoted that has not caught up"},
 };
 
 #ifdef REGROUP_MUTANTS

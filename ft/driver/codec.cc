@@ -62,10 +62,10 @@ void put(Writer& w, const Hello& m) {
   w.u32(m.world_size);
   w.u64(m.installed);
   put(w, m.wedged);
-  put(w, m.ready);
+  w.u8(static_cast<std::uint8_t>(m.ready));
 }
 void put(Writer& w, const Heartbeat& m) { w.u64(m.epoch), w.u64(m.committed); }
-void put(Writer&, const Ready&) {}
+void put(Writer& w, const Ready& m) { w.u8(static_cast<std::uint8_t>(m.how)); }
 void put(Writer& w, const Wedged& m) { w.u64(m.round), put(w, m.report); }
 void put(Writer& w, const CutDone& m) { w.u64(m.epoch), w.u64(m.plan), w.u64(m.op); }
 void put(Writer& w, const Level& m) { w.u64(m.plan), w.u64(m.op), put(w, m.ok); }
@@ -73,7 +73,7 @@ void put(Writer& w, const Suspect& m) { put(w, m.who), w.u8(static_cast<std::uin
 void put(Writer& w, const FailOp& m) { w.u64(m.epoch), put(w, m.what); }
 void put(Writer& w, const AskChange& m) { w.u64(m.epoch), put(w, m.ban_shared), put(w, m.reason); }
 void put(Writer&, const Leave&) {}
-void put(Writer& w, const Welcome& m) { w.u64(m.log), w.u64(m.epoch); }
+void put(Writer& w, const Welcome& m) { w.u64(m.log), w.u64(m.epoch), put(w, m.members); }
 void put(Writer& w, const Refuse& m) { put(w, m.code), put(w, m.detail); }
 void put(Writer& w, const Wedge& m) { w.u64(m.round), put(w, m.made); }
 void put(Writer& w, const Notice& m) { w.u64(m.epoch), w.u64(m.plan); }
@@ -146,10 +146,10 @@ void get(Reader& r, Hello& m) {
   get(r, m.world_size);
   get(r, m.installed);
   get(r, m.wedged);
-  get(r, m.ready);
+  get_enum(r, m.ready, static_cast<std::uint8_t>(Readiness::kLevel));
 }
 void get(Reader& r, Heartbeat& m) { get(r, m.epoch), get(r, m.committed); }
-void get(Reader&, Ready&) {}
+void get(Reader& r, Ready& m) { get_enum(r, m.how, static_cast<std::uint8_t>(Readiness::kLevel)); }
 void get(Reader& r, Wedged& m) { get(r, m.round), get(r, m.report); }
 void get(Reader& r, CutDone& m) { get(r, m.epoch), get(r, m.plan), get(r, m.op); }
 void get(Reader& r, Level& m) { get(r, m.plan), get(r, m.op), get(r, m.ok); }
@@ -157,7 +157,7 @@ void get(Reader& r, Suspect& m) { get(r, m.who), get_enum(r, m.kind, static_cast
 void get(Reader& r, FailOp& m) { get(r, m.epoch), get(r, m.what); }
 void get(Reader& r, AskChange& m) { get(r, m.epoch), get(r, m.ban_shared), get(r, m.reason); }
 void get(Reader&, Leave&) {}
-void get(Reader& r, Welcome& m) { get(r, m.log), get(r, m.epoch); }
+void get(Reader& r, Welcome& m) { get(r, m.log), get(r, m.epoch), get(r, m.members, kMaxMembers); }
 void get(Reader& r, Refuse& m) { get(r, m.code), get(r, m.detail); }
 void get(Reader& r, Wedge& m) { get(r, m.round), get(r, m.made); }
 void get(Reader& r, Notice& m) { get(r, m.epoch), get(r, m.plan); }

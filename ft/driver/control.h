@@ -33,6 +33,7 @@ class DataSide {
   virtual void install(const Decision& decision, std::size_t self) = 0;  // settle, fail, redo; enter the new epoch
   virtual void cut(Epoch epoch) = 0;                                     // answer with post(CutReached{...})
   virtual void fetch(const Fetch& what) = 0;                             // answer with post(LevelReached{...})
+  virtual void follow(const Welcome&) {}                                 // observer: the view as it stands
   virtual void ended(Code code, const std::string& detail) = 0;          // this incarnation is over; only tick follows
   virtual void coordinator_link(bool up) = 0;                            // after every change; down at the beginning
   virtual void tick(Instant now) = 0;                                    // about every 20 ms

@@ -243,6 +243,8 @@ void Control::Loop::run_action(const MemberAction& action) {
     data_.cut(cut->epoch);
   } else if (const auto* fetch = std::get_if<FetchState>(&action)) {
     data_.fetch(fetch->what);
+  } else if (const auto* follow = std::get_if<FollowView>(&action)) {
+    data_.follow(follow->view);
   } else if (const auto* drop = std::get_if<DropCoordinator>(&action)) {
     const std::string why = "coordinator at " + options_.coordinator + ": " + drop->why;
     if (std::exchange(foreign_, why) != why) log::warn("coordinator_not_ours", why);

@@ -107,6 +107,7 @@ struct Life {
   OpId settled = 0;
   std::uint64_t state = 0;
   std::optional<std::pair<OpId, std::uint64_t>> fetched;
+  bool catching_up = false;
 
   explicit Life(MemberConfig config) : member(std::move(config)) {}
   [[nodiscard]] bool runs() const { return alive && !over; }

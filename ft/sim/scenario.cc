@@ -64,6 +64,7 @@ Scenario draw_scenario(std::uint64_t seed, std::uint32_t members, std::uint32_t 
   s.window = 1 + rng.below(4);
   s.slots = 1 + rng.below(s.window);
   s.digests = rng.below(3) == 0;
+  s.follow = mix(seed, 0xf0110) % 2 == 0;
   s.commit_when_frozen = rng.below(2) == 0;
   s.delay = decades(rng, 5 * kUs, 500 * kUs);
   s.think = decades(rng, 20 * kUs, 4 * kMs);

@@ -67,6 +67,7 @@ struct Scenario {
   bool digests = false;     // `prepared` carries one; then a member's copy of a result may be corrupt
   bool commit_when_frozen = false;
   std::int64_t think = 0, delay = 0, sync = 0;  // ns: between ops, of a message (mean), of a write to the log
+  bool follow = false;      // who comes late catches up as an observer; else it takes its state while the members wait
   Duration suspicion, wedge_deadline, level_deadline;
   // Of control messages, in 1/1024; of any event of a member, in 1/65536.
   std::uint32_t lose = 0, repeat = 0, overtake = 0, crash_anywhere = 0, pause_anywhere = 0, corrupt = 0;

@@ -74,6 +74,7 @@ void World::dispatch(const Event& e) {
     case Ev::kConnect: return connect(e.a);
     case Ev::kFault: return fault(scenario_.faults[e.a]);
     case Ev::kEndFault: return end_fault(e);
+    case Ev::kCaughtUp: return caught_up(lives_[e.a]);
     case Ev::kFetched: return fetched(e);
     case Ev::kData: return arrived(e);
     case Ev::kSpawn:

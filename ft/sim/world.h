@@ -39,7 +39,7 @@ class World {
 
  private:
   enum class Ev : std::uint8_t {
-    kUp, kDown, kConnect, kLost, kWake, kSubmit, kFreeze, kData, kBeat, kTick, kSynced, kFetched, kSpawn, kCoordinator,
+    kUp, kDown, kConnect, kLost, kWake, kSubmit, kFreeze, kData, kBeat, kTick, kSynced, kCaughtUp, kFetched, kSpawn, kCoordinator,
     kFault, kEndFault, kTell
   };
   struct Event {
@@ -103,6 +103,8 @@ class World {
   void install(Life& life, const InstallData& order);
   void freeze(Life& life, Epoch epoch);
   void fetched(const Event& e);
+  void catch_up(Life& life);
+  void caught_up(Life& life);
   void end_life(Life& life, Code code);
   void die(Life& life, bool silent);
   [[nodiscard]] bool blocked(std::uint32_t from, std::uint32_t to) const { return cut_[from][to] != 0; }

@@ -42,7 +42,7 @@ std::uint32_t World::spawn(std::uint32_t replica) {
   note("member " + std::to_string(replica) + " starts as life " + std::to_string(index));
   push(0, Ev::kConnect, index);
   push(around(scenario_.suspicion.ns / 10), Ev::kBeat, index);
-  member_on(life, Parked{});
+  member_on(life, Parked{scenario_.follow ? Readiness::kFounder : Readiness::kHold});
   return index;
 }
 
@@ -236,12 +236,33 @@ void World::act(Life& life, const MemberAction& action) {
     return push(around(scenario_.delay * 10) * clog_ * life.slow, Ev::kFetched, life.index, static_cast<std::uint32_t>(from),
                 fetch->what.plan, fetch->what.op);
   }
+  if (const auto* follow = std::get_if<FollowView>(&action)) {
+    if (scenario_.follow && !follow->view.members.empty()) catch_up(life);
+    return;
+  }
   if (const auto* drop = std::get_if<DropCoordinator>(&action)) {
     if (log_ != nullptr) note("life " + std::to_string(life.index) + " drops the coordinator: " + drop->why);
     if (life.conn >= 0) break_conn(life.conn, true);
     return;
   }
   if (const auto* ended = std::get_if<Ended>(&action)) return end_life(life, ended->code);
+}
+
+// An observer that catches up: the transfer takes its time, and a view may end it.
+void World::catch_up(Life& life) {
+  if (std::exchange(life.catching_up, true)) return;
+  push(around(scenario_.delay * 40 + scenario_.think * static_cast<std::int64_t>(rng_.below(8))) * life.slow, Ev::kCaughtUp, life.index);
+}
+
+void World::caught_up(Life& life) {
+  life.catching_up = false;
+  if (!life.runs() || life.member.phase() != Member::Phase::kObserver) return;
+  if (now_ < life.paused_until || (!liveness_ && rng_.below(8) == 0)) return catch_up(life);  // begins anew
+  member_on(life, Parked{Readiness::kLevel});
+  if (!liveness_ && rng_.below(8) == 0 && life.runs()) {  // its feeder is gone: it is no longer level
+    member_on(life, Parked{Readiness::kFounder});
+    catch_up(life);
+  }
 }
 
 // The transfer is over: the source gives its state if it still stands at the mark.
@@ -258,6 +279,7 @@ void World::fetched(const Event& e) {
   }
   if (log_ != nullptr) note("life " + std::to_string(e.a) + (ok ? " is level as of op " : " did not get the state as of op ") + std::to_string(e.y));
   member_on(life, LevelReached{e.x, e.y, ok});
+  if (!ok && scenario_.follow && life.runs()) catch_up(life);
 }
 
 void World::freeze(Life& life, Epoch epoch) {

@@ -177,6 +177,52 @@ TEST_CASE("a joiner that cannot level stays an observer until it says that it is
   CHECK(s.phase() == Phase::kCutting);
 }
 
+TEST_CASE("an observer that catches up is told the view, and disturbs nobody before it is level") {
+  Script s;
+  s.form();
+  s.follower(k4, Readiness::kFounder);
+  CHECK(s.phase() == Phase::kIdle);
+  CHECK(s.got<Welcome>(k4)->epoch == 1);
+  CHECK(s.got<Welcome>(k4)->members.size() == 3);
+  CHECK(s.got<Welcome>(k1)->members.empty());
+  s.pass(5'000, {k1, k2, k3, k4});
+  CHECK(s.phase() == Phase::kIdle);
+  s.say(k4, Ready{Readiness::kLevel});
+  CHECK(s.phase() == Phase::kCutting);
+  s.say(k4, Ready{Readiness::kFounder});  // fell behind meanwhile: the cut is finished without it
+  s.say(k1, CutDone{s.epoch(), s.got<Notice>(k1)->plan, 2});
+  s.all_report(kAll, 2);
+  s.write_log();
+  CHECK(s.members() == kAll);
+  CHECK(s.got<Welcome>(k4)->epoch == 2);  // told of every view
+}
+
+TEST_CASE("who has caught up is waited for no longer than for a report, and must catch up again if that was not enough") {
+  Script s;
+  s.form();
+  s.follower(k4, Readiness::kLevel);
+  REQUIRE(s.phase() == Phase::kCutting);
+  s.say(k1, CutDone{s.epoch(), s.got<Notice>(k1)->plan, 2});
+  s.all_report(kAll, 2);
+  REQUIRE(s.phase() == Phase::kLevelling);
+  s.pass(1'100, {k1, k2, k3, k4});
+  s.write_log();
+  CHECK(s.members() == kAll);
+}
+
+TEST_CASE("an observer that says it must catch up first is not waited for") {
+  Script s;
+  s.form();
+  s.follower(k4, Readiness::kLevel);
+  s.say(k1, CutDone{s.epoch(), s.got<Notice>(k1)->plan, 2});
+  s.all_report(kAll, 2);
+  REQUIRE(s.phase() == Phase::kLevelling);
+  SECTION("by word") { s.say(k4, Ready{Readiness::kFounder}); }
+  SECTION("on a new connection") { s.follower(k4, Readiness::kFounder); }
+  s.write_log();
+  CHECK(s.members() == kAll);
+}
+
 TEST_CASE("members that were held for a joiner in vain go on for longer than that before they are held again") {
   Joining s;
   s.levelling();

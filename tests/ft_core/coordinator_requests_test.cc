@@ -173,7 +173,7 @@ TEST_CASE("config: a stray observer that comes first after a restart cannot keep
   s.form();
   s.restart();
   Hello stray = s.hello(k4);
-  stray.config_hash = 9, stray.ready = true;
+  stray.config_hash = 9, stray.ready = Readiness::kHold;
   s.say(k4, stray);
   s.connect(k1, 1);
   CHECK_FALSE(s.got<Refuse>(k1));

@@ -60,7 +60,7 @@ TEST_CASE("member: says hello, waits as an observer, installs the founding view"
   One one;
   one.feed(Connected{});
   CHECK(one.said<Hello>()->installed == 0);
-  CHECK_FALSE(one.said<Hello>()->ready);
+  CHECK(one.said<Hello>()->ready == Readiness::kNo);
   one.hear(Welcome{kLog, 0});
   one.feed(Parked{});
   CHECK(one.said<Ready>());
@@ -257,6 +257,28 @@ TEST_CASE("member: an observer whose fetch failed says that it is ready when it 
   one.forget();
   one.feed(Parked{});
   CHECK(one.said<Ready>());
+}
+
+TEST_CASE("member: an observer hears of every view, and fetches nothing before it has caught up") {
+  One one;
+  one.feed(Connected{});
+  one.feed(Parked{Readiness::kFounder});
+  CHECK(one.said<Ready>()->how == Readiness::kFounder);
+  one.hear(Welcome{kLog, 1, {info(2), info(3)}});
+  REQUIRE(one.did<FollowView>());
+  CHECK(one.did<FollowView>()->view.members.size() == 2);
+  one.hear(Fetch{5, kLog, 7, info(2)});
+  CHECK_FALSE(one.did<FetchState>());
+  one.feed(Parked{Readiness::kLevel});
+  one.hear(Fetch{6, kLog, 9, info(2)});
+  REQUIRE(one.did<FetchState>());
+  one.feed(LevelReached{6, 9, false});  // not handed the rest in time
+  CHECK(one.said<Ready>()->how == Readiness::kFounder);
+  one.forget();
+  one.hear(Fetch{7, kLog, 9, info(2)});
+  CHECK_FALSE(one.did<FetchState>());
+  one.feed(Connected{});
+  CHECK(one.said<Hello>()->ready == Readiness::kFounder);
 }
 
 TEST_CASE("member: an observer that is not parked fetches nothing, so no state is overwritten under the user") {

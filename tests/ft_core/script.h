@@ -37,12 +37,17 @@ class Script {
     h.log = installed == 0 ? 0 : kLog;
     h.self = info(static_cast<std::uint32_t>(who.hi), who.lo);
     h.world_size = world_size_;
-    h.installed = installed, h.wedged = wedged, h.ready = ready;
+    h.installed = installed, h.wedged = wedged, h.ready = ready ? Readiness::kHold : Readiness::kNo;
     return h;
   }
   void say(const Incarnation& who, ToCoordinator message) { feed(FromMember{who, std::move(message)}); }
   void connect(const Incarnation& who, Epoch installed = 0, bool wedged = false, bool ready = false) {
     say(who, hello(who, installed, wedged, ready));
+  }
+  void follower(const Incarnation& who, Readiness how) {  // an observer that catches up
+    Hello h = hello(who);
+    h.ready = how;
+    say(who, h);
   }
   void observer(const Incarnation& who) { connect(who, 0, false, true); }  // ready to be promoted
   void lost(const Incarnation& who) { feed(MemberLost{who}); }

@@ -28,10 +28,11 @@ Decision decision() {
 }
 
 std::vector<ToCoordinator> up() {
-  return {Hello{"group", 3, member(2), 99, "world=3 window=8", 3, 7, true, false},
+  return {Hello{"group", 3, member(2), 99, "world=3 window=8", 3, 7, true, Readiness::kLevel},
           Hello{},
           Heartbeat{12, 1000},
           Ready{},
+          Ready{Readiness::kFounder},
           Wedged{5, {12, 1000, 999, 1004}}, Wedged{5, {12, 1000, 997, 1004, {7, ~0ull, 9}}},
           CutDone{12, 3, 1000},
           Level{3, 1000, true},
@@ -45,6 +46,7 @@ std::vector<ToCoordinator> up() {
 
 std::vector<ToMember> down() {
   return {Welcome{3, 12},
+          Welcome{3, 12, {member(0), member(2)}},
           Refuse{Code::kConfig, "differs"},
           Wedge{5, decision()},
           Notice{12, 3},

@@ -146,7 +146,7 @@ TEST_CASE("garbage, oversized and truncated frames close their own connection an
   SECTION("a payload that differs from its checksum") {
     Stranger s(w);
     s.authenticate(group);
-    const auto hello = encode(ToCoordinator{Hello{group, 0, w.config(9).self, 1, "window=8", 3, 0, false, false}});
+    const auto hello = encode(ToCoordinator{Hello{group, 0, w.config(9).self, 1, "window=8", 3, 0, false, Readiness::kNo}});
     s.header(2, static_cast<std::uint32_t>(hello.size()), wire::checksum(hello) ^ 1);
     s.say(hello);
     CHECK(s.closed());
@@ -215,7 +215,7 @@ TEST_CASE("a zombie's late messages change nothing in the new view") {
   Stranger s(w);
   const std::string& group = w.control_options.group;
   s.authenticate(group);
-  const Hello hello{group, log, old.self, old.config_hash, old.config, 3, 1, true, false};
+  const Hello hello{group, log, old.self, old.config_hash, old.config, 3, 1, true, Readiness::kNo};
   s.frame(2, encode(ToCoordinator{hello}), group);
   s.frame(2, encode(ToCoordinator{Wedged{1, {1, 0, 0, 0}}}), group);
   s.frame(2, encode(ToCoordinator{Suspect{w[0].config.self.inc, SuspectKind::kDead}}), group);

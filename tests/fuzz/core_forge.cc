@@ -75,7 +75,7 @@ ToCoordinator World::any_to_coordinator(const Life& from) {
               source_.below(4),
               source_.number(),
               source_.flag(),
-              source_.flag()};
+              source_.flag() ? Readiness::kHold : Readiness::kNo};
       h.self.inc = from.inc();  // the server sees to it
       return h;
     }

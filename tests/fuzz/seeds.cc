@@ -88,7 +88,7 @@ void wire_seeds() {
 
 void control_seeds() {
   const MemberInfo self{{1, 0}, {1, 2}, 5, "address"};
-  const ToCoordinator up[] = {Hello{"g", 7, self, 1, "config", 2, 3, true, false},
+  const ToCoordinator up[] = {Hello{"g", 7, self, 1, "config", 2, 3, true, Readiness::kNo},
                               Heartbeat{3, 9},
                               Ready{},
                               Wedged{5, {2, 6, 4, 7, {11, 12}}},

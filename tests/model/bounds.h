@@ -64,6 +64,7 @@ struct Bounds {
   int window = 1;  // ops in flight
   bool joiner = false;
   bool returning = false;    // the joiner is a new incarnation of member 0
+  bool follow = false;       // the joiner catches up before it is promoted
   bool formation = false;    // from the members' first hello; else from the installed first view
   bool lazy_submit = false;  // submitting is a step of its own; else as soon as the window allows
   bool digests = false;      // prepared carries one

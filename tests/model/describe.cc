@@ -25,7 +25,7 @@ std::string text(const Report& r) {
 
 struct Words {
   std::string operator()(const Hello& m) const {
-    return "Hello(epoch " + std::to_string(m.installed) + (m.wedged ? ", wedged" : "") + (m.ready ? ", ready" : "") +
+    return "Hello(epoch " + std::to_string(m.installed) + (m.wedged ? ", wedged" : "") + (m.ready != Readiness::kNo ? ", ready" : "") +
            ")";
   }
   std::string operator()(const Heartbeat&) const { return "Heartbeat"; }
@@ -68,6 +68,7 @@ const char* name_of(Do what) {
     case Do::kPrepareOdd: return "has a CORRUPT result, raises prepared to op ";
     case Do::kCommit: return "applies the commit rule to op ";
     case Do::kCopyOut: return "copies out op ";
+    case Do::kCaughtUp: return "has caught up";
     case Do::kFetched: return "fetches the state";
     case Do::kSuspect: return "suspects member ";
     case Do::kAskChange: return "asks for a view change";

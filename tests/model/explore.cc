@@ -104,6 +104,7 @@ int main(int argc, char** argv) {
   app.add_option("--asks", asks, "change,fail,leave")->delimiter(',');
   app.add_flag("--join", b.joiner, "an observer joins");
   app.add_flag("--returning", b.returning, "the joiner is a new incarnation of member 0");
+  app.add_flag("--follow", b.follow, "the joiner catches up before it is promoted");
   app.add_flag("--formation", b.formation, "begin before the first hello");
   app.add_flag("--lazy-submit", b.lazy_submit, "submitting is a step of its own");
   app.add_flag("--digests", b.digests, "prepared carries a digest; with --plane net or out, results may be corrupt");

@@ -134,6 +134,8 @@ class Stepper {
     submit_eagerly();
   }
 
+  void caught_up() { feed(Parked{Readiness::kLevel}); }
+
   void fetched(const Proc* source) {
     const Fetch what = p_.fetch.value();
     p_.fetch.reset();
@@ -152,7 +154,7 @@ class Stepper {
     p_.member = fresh;
     p_.counter = CommitCounter{};
     p_.alive = false;
-    p_.freeze_asked = 0, p_.fetch.reset(), p_.cut_posted = false;
+    p_.freeze_asked = 0, p_.fetch.reset(), p_.cut_posted = p_.follows = false;
   }
 
   void withdraw() {
@@ -197,6 +199,8 @@ class Stepper {
       look_at_cut();
     } else if (const auto* fetch_state = std::get_if<FetchState>(&action)) {
       p_.fetch = fetch_state->what;
+    } else if (const auto* follow = std::get_if<FollowView>(&action)) {
+      p_.follows = b_.follow && !follow->view.members.empty();
     } else if (std::holds_alternative<Ended>(action)) {
       end();
     } else if (!stray_) {
@@ -216,6 +220,7 @@ class Stepper {
     }
     if (!p_.installed() && p_.copied < in.decision.trim) p_.founded = p_.copied = static_cast<u8>(in.decision.trim);
     p_.counter.install(in.decision, in.self);
+    p_.follows = false;
     p_.freeze_asked = 0, p_.cut_posted = false, p_.suspects = 0;
     p_.pages.resize(in.decision.view.epoch + 1);
     Page& page = p_.page();
@@ -283,6 +288,7 @@ Step take_step(Proc& p, const Bounds& bounds, Do what, std::uint64_t arg, const 
     case Do::kPrepareOdd: s.prepare(arg, true); break;
     case Do::kCommit: s.commit(arg); break;
     case Do::kCopyOut: s.copy_out(arg != 0); break;
+    case Do::kCaughtUp: s.caught_up(); break;
     case Do::kFetched: s.fetched(arg == 0 ? nullptr : source); break;
     case Do::kSuspect:
       p.suspects = static_cast<u8>(p.suspects | 1u << arg);
@@ -309,7 +315,7 @@ void Proc::put(Bytes& out) const {
   const Renaming& names = out.names();
   StateAccess::put(out, member);
   StateAccess::put(out, counter);
-  out.put(names.slot(slot), alive, over, freeze_asked, reported, cut_posted, copied, founded, shape_epoch, fetch,
+  out.put(names.slot(slot), alive, over, freeze_asked, reported, cut_posted, copied, follows, founded, shape_epoch, fetch,
           names.mask(suspects));
   for (const Outcome& o : outcomes)
     out.put(o.kind, o.epoch, o.kind == Outcome::kCommitted ? names.mask(o.mask) : o.mask);

@@ -26,6 +26,7 @@ enum class Do : std::uint8_t {
   kCommit,      // looks at the words, commits the next op if the rule allows it; arg: who is seen to have prepared it,
                 // and behind that whose digest of it is odd
   kCopyOut,     // copies the next committed result to the caller's buffer; arg: 1: the result is whole
+  kCaughtUp,    // joiner: lacks the last results at most
   kFetched,     // joiner: arg: 0 failed; else 1 + the source's slot (the world hands over its history)
   kSuspect,     // arg: slot: believes that peer dead
   kAskChange,   // digests differ, a link is to be reset, ...
@@ -52,6 +53,7 @@ struct Proc {
   std::uint8_t reported = 0;      // highest epoch that was frozen and reported
   bool cut_posted = false;
   std::uint8_t copied = 0;       // ops that are over for the caller
+  bool follows = false;          // joiner: knows whom to catch up from
   std::uint8_t founded = 0;      // entered a group founded anew behind this op: what came before is not its history
   std::uint8_t shape_epoch = 0;  // in which the shape op was submitted
   std::optional<Fetch> fetch;

@@ -13,7 +13,7 @@ struct StateAccess {
   using Bytes = model::Bytes;
 
   static void put(Bytes& out, const Member& m) {
-    out.put(m.phase_, m.log_, m.decision_, m.report_, m.round_, m.plan_, m.fetch_plan_, m.level_, m.parked_, m.leaving_,
+    out.put(m.phase_, m.log_, m.decision_, m.report_, m.round_, m.plan_, m.fetch_plan_, m.level_, m.ready_, m.leaving_,
             m.cut_done_, m.suspects_, m.refused_, m.ask_);
   }
 
@@ -28,7 +28,7 @@ struct StateAccess {
   static void put(Bytes& out, const Coordinator& c) {
     using Phase = Coordinator::Phase;
     std::map<Incarnation, int> peers;
-    for (const auto& [inc, peer] : c.peers_) peers[inc] = peer.connected + 2 * peer.ready + 4 * peer.leaving;
+    for (const auto& [inc, peer] : c.peers_) peers[inc] = peer.connected + 2 * static_cast<int>(peer.ready) + 8 * peer.leaving;
     out.put(c.detector_.deadline_, c.last_, peers);
     out.put(c.suspected_, c.reports_, c.accusations_, c.judge_at_, c.fail_requests_, c.change_asked_, c.ban_shared_,
             c.phase_, c.round_, c.plan_, c.deadline_, c.candidates_, c.joiners_, c.backoff_, c.cut_after_);
@@ -60,6 +60,9 @@ struct StateAccess {
   static void trust_cut(Coordinator& c) { c.cut_op_ = 0; }
   static Decision& pending(Coordinator& c) { return c.pending_; }
   static const std::map<Incarnation, Report>& reports(const Coordinator& c) { return c.reports_; }
+  static bool catches_up(const Member& m) {
+    return m.phase_ == Member::Phase::kObserver && m.ready_ == Readiness::kFounder;
+  }
   static bool leaving(const Member& m) { return m.leaving_; }
   static bool& frozen(CommitCounter& c) { return c.frozen_; }
   static std::optional<OpId> chosen_cut(const CommitCounter& c) { return c.cut_; }

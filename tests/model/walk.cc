@@ -15,6 +15,7 @@ Bounds draw(Rng& rng) {
   b.joiner = one_in(2);
   b.members = 2 + static_cast<int>(rng.below(b.joiner ? 2 : 3));
   b.returning = b.joiner && one_in(3);
+  b.follow = b.joiner && !b.returning && b.members == 2;
   b.formation = one_in(8);
   b.ops = 2 + static_cast<int>(rng.below(kMaxOps - 1));
   b.window = 1 + static_cast<int>(rng.below(2));

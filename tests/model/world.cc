@@ -92,7 +92,8 @@ State World::initial() {
     p.alive = slot < bounds_.slots();
     p.outcomes.resize(static_cast<std::size_t>(bounds_.ops));
     MemberActions ignored;
-    if (p.alive) p.member.on(Parked{}, ignored);
+    const bool follows = bounds_.follow && slot >= bounds_.members;
+    if (p.alive) p.member.on(Parked{follows ? Readiness::kFounder : Readiness::kHold}, ignored);
     s.proc[slot] = procs_.id(std::move(p));
     s.link[slot] = link_id(Link{});
   }
@@ -175,6 +176,7 @@ void World::member_steps(const State& s, int slot, const Visit& visit) {
   const Link& link = links_[s.link[slot]];
   if (!link.up) act_member(s, slot, Do::kConnect, 0, visit);
   if (!link.to_member.empty()) act_member(s, slot, Do::kHear, link.to_member.front(), visit);
+  if (p.follows && StateAccess::catches_up(p.member)) act_member(s, slot, Do::kCaughtUp, 0, visit);
   if (p.fetch) {
     const int source = slot_of(p.fetch->source.inc);
     const Proc& from = procs_[s.proc[source]];
