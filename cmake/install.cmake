@@ -10,8 +10,9 @@ install(DIRECTORY runtime/api/regroup/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/r
 install(FILES ${REGROUP_PUBLIC_BASE_HEADERS} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/regroup/base)
 install(TARGETS regroup_shared EXPORT regroup LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 if(TARGET regroup)  # the command, tools/
-  set_target_properties(regroup PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
-  install(TARGETS regroup RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  # `regroup chaos` starts the worker, which lies beside it.
+  set_target_properties(regroup regroup-chaos-worker PROPERTIES INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  install(TARGETS regroup regroup-chaos-worker RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 
 install(EXPORT regroup NAMESPACE regroup:: DESTINATION ${package_dir} FILE regroupTargets.cmake)

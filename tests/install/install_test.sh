@@ -46,5 +46,7 @@ inside=$(grep -E 'regroup::(detail|log|core|wire|shm|tcp|kernels|driver|exec|alg
 [[ -z $inside ]] || fail "names of the inside leave the library:"$'\n'"$inside"
 if [[ -x $build/bin/regroup ]]; then
   timeout 60 env -u LD_LIBRARY_PATH "$prefix/bin/regroup" --help >/dev/null || fail "the installed regroup does not start"
+  timeout 60 env -u LD_LIBRARY_PATH "$prefix/bin/regroup" chaos --members 2 --seconds 1 --arenas shm --faults kill \
+    >"$dir/chaos" 2>&1 || fail "the installed regroup chaos: $(tail -n 3 "$dir/chaos")"
 fi
 echo "install: ok, $(wc -l <<<"$names") names leave the library"
