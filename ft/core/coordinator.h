@@ -101,6 +101,7 @@ class Coordinator {
   void start_wedge(bool planned, Instant now, Out& out);
   void finish_wedge(Instant now, Out& out);
   [[nodiscard]] OpId trim_of(const std::vector<Incarnation>& candidates) const;
+  [[nodiscard]] OpId unused_after() const;
   void nothing_decided();
   [[nodiscard]] Fetch fetch() const { return {plan_, config_.log, level_op_, info_of(source_)}; }
   void decide(const std::vector<Incarnation>& stay, const std::vector<Incarnation>& join, bool planned, Out& out);

@@ -180,6 +180,16 @@ void Coordinator::nothing_decided() {
   change_asked_ = true;
 }
 
+// Whoever founds the group anew numbers on behind all ops that may have ended at anybody: those that the last decisions
+// failed lie in front of `high`, or are named, and may lie behind trim (G4).
+OpId Coordinator::unused_after() const {
+  if (!last_) return 0;
+  if (mutant(Mutant::kNumbersReused)) return last_->trim;
+  OpId last = std::max(last_->trim, last_->high);
+  for (const FailedOp& f : last_->failed) last = std::max(last, f.op);
+  return last;
+}
+
 void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector<Incarnation>& join, bool planned, Out& out) {
   Decision d;
   d.view.log = config_.log;
@@ -187,9 +197,8 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
   d.view.epoch = d.prev + (mutant(Mutant::kEpochReused) && last_ && !planned ? 0 : 1);
   d.planned = planned;
   d.joined = join;
-  d.trim = last_ ? last_->trim : 0;
-  d.high = last_ && !stay.empty() ? last_->high : d.trim;  // who founds anew has submitted nothing
-  if (!stay.empty()) d.trim = trim_of(stay);
+  d.trim = stay.empty() ? unused_after() : trim_of(stay);
+  d.high = stay.empty() ? d.trim : last_->high;
   for (const Incarnation& inc : stay) {
     const Report& report = reports_.at(inc);
     d.high = std::max(d.high, report.high);

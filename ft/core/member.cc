@@ -160,10 +160,9 @@ void Member::on_message(const Evicted& m, MemberActions& out) {
 bool Member::install(const Decision& d, MemberActions& out) {
   // A member of the new view has reported in the old one. An observer enters with its first view: the group's first, or
   // one at whose trim it is level (who is not level never contributes).
-  const bool founding = d.joined.size() == d.view.members.size();
   const bool level = level_ == d.trim || (level_ && mutant(Mutant::kStaleLevel));
   const bool follows =
-      phase_ == Phase::kObserver ? founding || level : phase_ == Phase::kWedged && d.prev == installed();
+      phase_ == Phase::kObserver ? d.founds() || level : phase_ == Phase::kWedged && d.prev == installed();
   if (!follows) return false;
   log_ = d.view.log;
   decision_ = d;

@@ -69,6 +69,8 @@ struct Decision {
   bool planned = false;        // cut at a mark: trim ends a step
   std::string reason;          // for people: "dead:3", "join:2", ...
 
+  // All members are new: the group's first view, or the first after all had left.
+  [[nodiscard]] bool founds() const { return !joined.empty() && joined.size() == view.members.size(); }
   [[nodiscard]] const FailedOp* failure_of(OpId op) const {
     auto it = std::find_if(failed.begin(), failed.end(), [op](const FailedOp& f) { return f.op == op; });
     return it == failed.end() ? nullptr : &*it;

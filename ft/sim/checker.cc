@@ -28,6 +28,11 @@ std::string Checker::on(const Record& r) {
       if (it->second.committed && it->second.epoch <= r.prev)
         return "G1: op " + number(it->first) + " was committed in epoch " + number(it->second.epoch) + ", but epoch " +
                number(r.epoch) + " trims at " + number(r.op);
+    if (r.founded) {  // a beginning: no step and no state of the members before lies behind it
+      log.founded = r.epoch;
+      log.ops[r.op].mark = true;
+      log.ops[r.op].has_state = false;
+    }
     if (r.planned && known_to_be_inside(log, r.op))
       return "G4: a planned change is cut at op " + number(r.op) + ", which ends no step";
     return "";
@@ -69,7 +74,7 @@ std::string Checker::on(const Record& r) {
       life.settled = r.op;
       life.submitted = r.op;
       if (known_to_be_inside(log, r.op)) return "G4: " + who(r) + " begins in mid-step, behind op " + number(r.op);
-      life.has_state = life.has_state || r.op == 0;
+      life.has_state = life.has_state || r.op == 0 || r.epoch == log.founded;
       return "";
     }
     case What::kRestored:

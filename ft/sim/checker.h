@@ -51,6 +51,7 @@ class Checker {
     std::map<Epoch, OpId> trims;
     std::map<OpId, Op> ops;  // a record may name any number: nothing grows by more than it says
     OpId last_trim = 0;
+    Epoch founded = 0;  // the last one whose members were all new
   };
   std::string settle(Life& life, Log& log, const Record& r);
   std::string committed(Op& op, const Record& r);

@@ -24,8 +24,8 @@ std::string to_json(const Record& r) {
   switch (r.what) {
     case What::kSubmitted: add(",\"mark\":%d", int{r.mark}); break;
     case What::kDurable:
-      add(",\"prev\":%" PRIu64 ",\"high\":%" PRIu64 ",\"planned\":%d,\"decision\":%" PRIu64, r.prev, r.high, int{r.planned},
-          r.decision);
+      add(",\"prev\":%" PRIu64 ",\"high\":%" PRIu64 ",\"planned\":%d,\"founded\":%d,\"decision\":%" PRIu64, r.prev, r.high,
+          int{r.planned}, int{r.founded}, r.decision);
       break;
     case What::kInstall: add(",\"decision\":%" PRIu64, r.decision); break;
     case What::kCommitted:

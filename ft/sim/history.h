@@ -54,6 +54,7 @@ struct Record {
   LogId log = 0;                   // 0: not known
   bool mark = false;               // submitted: it ends a step
   bool planned = false;            // durable: cut at a mark
+  bool founded = false;            // durable: all members are new, and no step of theirs lies behind them
   bool untouched = true;           // failed: input and output are as they were
   Code code = Code::kOk;           // failed, ended
   OpId high = 0;                   // durable

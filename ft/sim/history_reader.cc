@@ -69,7 +69,7 @@ Result<std::optional<Record>> HistoryReader::on(std::string_view line) {
   Fields fields(j);
   fields.read("time_ns", r.time_ns), fields.read("life", r.life), fields.read("replica", r.replica);
   fields.read("op", r.op), fields.read("epoch", r.epoch), fields.read("log", r.log);
-  fields.read("mark", r.mark), fields.read("planned", r.planned), fields.read("untouched", r.untouched);
+  fields.read("mark", r.mark), fields.read("planned", r.planned), fields.read("founded", r.founded), fields.read("untouched", r.untouched);
   fields.read("code", code), fields.read("high", r.high), fields.read("prev", r.prev),
       fields.read("decision", r.decision);
   fields.read("contributors", r.contributors), fields.read("divisor", r.divisor);

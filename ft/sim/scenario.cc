@@ -45,7 +45,7 @@ const char* name_of(FaultKind kind) {
                                    "cut_off",     "cut_half",          "cut_one_way",       "cut_coordinator",
                                    "clog",        "flap",              "coordinator_crash", "coordinator_pause",
                                    "coordinator_amnesia", "leave",     "duplicate",         "suspect_wrongly",
-                                   "cancel",      "link_reset",        "ask_change"};
+                                   "cancel",      "link_reset",        "ask_change", "leave_all"};
   static_assert(std::size(names) == kFaultKinds);
   return names[static_cast<std::size_t>(kind)];
 }
@@ -79,7 +79,7 @@ Scenario draw_scenario(std::uint64_t seed, std::uint32_t members, std::uint32_t 
   // How long the program takes without faults, about; faults come in that time and in the recoveries that follow.
   const std::int64_t step_ns = s.think + 8 * s.delay;
   const std::int64_t run_ns = std::max<std::int64_t>(static_cast<std::int64_t>(s.ops.size()) * step_ns, 30 * kMs);
-  std::array<std::uint32_t, kFaultKinds> weight{};
+  std::array<std::uint32_t, static_cast<std::size_t>(FaultKind::kLeaveAll)> weight{};  // of those that come often
   std::uint32_t total = 0;
   for (std::uint32_t& w : weight) total += w = rng.below(3) == 0 ? static_cast<std::uint32_t>(1 + rng.below(8)) : 0;
   const std::uint64_t n = total == 0 ? 0 : rng.below(rng.below(4) == 0 ? 24 : 8);
@@ -97,6 +97,10 @@ Scenario draw_scenario(std::uint64_t seed, std::uint32_t members, std::uint32_t 
     s.faults.push_back(f);
     // In bursts, or one after the other has been overcome.
     at += rng.below(2) == 0 ? decades(rng, 10 * kUs, 20 * kMs) : decades(rng, kMs, 2 * s.suspicion.ns);
+  }
+  if (mix(seed, 0x1ea7) % 8 == 0) {
+    const auto when = static_cast<std::int64_t>(mix(seed, 0x1ea8) % static_cast<std::uint64_t>(std::max(run_ns, at)));
+    s.faults.push_back({when, FaultKind::kLeaveAll, static_cast<std::uint32_t>(mix(seed, 0x1ea9) % s.members), 0, 0});
   }
   s.faults_end = std::max(run_ns, at) + 2 * s.suspicion.ns;
   return s;

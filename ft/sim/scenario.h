@@ -36,6 +36,7 @@ enum class FaultKind : std::uint8_t {
   kCancel,           // somebody asks for a decision that fails an op
   kLinkReset,        // a data link breaks with what is on it
   kAskChange,        // a view change for no reason
+  kLeaveAll,         // all leave with ops under way, and maybe a request to fail one; a new world comes behind them
   kCount
 };
 inline constexpr std::size_t kFaultKinds = static_cast<std::size_t>(FaultKind::kCount);
@@ -72,7 +73,7 @@ struct Scenario {
   // Of control messages, in 1/1024; of any event of a member, in 1/65536.
   std::uint32_t lose = 0, repeat = 0, overtake = 0, crash_anywhere = 0, pause_anywhere = 0, corrupt = 0;
   std::int64_t faults_end = 0;
-  std::vector<Fault> faults;  // by time
+  std::vector<Fault> faults;
 };
 
 // members 0: drawn from 3 to 16.

@@ -67,6 +67,22 @@ RunReport World::run() {
   return report_;
 }
 
+// The decision has reached the disk.
+Epoch World::written() {
+  const Decision d = *std::exchange(writing_, std::nullopt);
+  Record r;
+  r.what = What::kDurable;
+  r.log = disks_[disk_].log;
+  r.epoch = d.view.epoch, r.prev = d.prev, r.op = d.trim, r.high = d.high, r.planned = d.planned;
+  r.founded = d.founds();
+  r.decision = fingerprint(d);
+  disks_[disk_].decisions.push_back(d);
+  record(r);
+  for (std::uint32_t i = 0; i < scenario_.members && d.view.members.empty() && disk_ == 0; ++i)
+    push(around(scenario_.delay * 10), Ev::kSpawn, i);  // all have left: a new world comes
+  return r.epoch;
+}
+
 void World::dispatch(const Event& e) {
   switch (e.what) {
     case Ev::kUp: return deliver_up(e);
@@ -101,21 +117,7 @@ void World::dispatch(const Event& e) {
     case Ev::kSynced:
       if (!coordinator_ || e.a != coordinator_life_ || !writing_) return;
       if (now_ < coordinator_paused_) return push(coordinator_paused_ - now_, Ev::kSynced, e.a);
-      {
-        Record r;
-        r.what = What::kDurable;
-        r.log = disks_[disk_].log;
-        r.epoch = writing_->view.epoch;
-        r.prev = writing_->prev;
-        r.op = writing_->trim;
-        r.high = writing_->high;
-        r.planned = writing_->planned;
-        r.decision = fingerprint(*writing_);
-        disks_[disk_].decisions.push_back(*writing_);
-        writing_.reset();
-        record(r);
-        return coordinator_on(Logged{r.epoch});
-      }
+      return coordinator_on(Logged{written()});
     default: break;
   }
   Life& life = lives_[e.a];  // what only a running member does
@@ -153,7 +155,7 @@ void World::begin_liveness() {
   coordinator_paused_ = std::min(coordinator_paused_, now_);
   for (Life& life : lives_) life.slow = 1, life.paused_until = std::min(life.paused_until, now_);
   push(kMs, Ev::kCoordinator, 0);  // with its own log, if it is not there
-  const bool founded = !disks_[0].decisions.empty();
+  const bool founded = !disks_[0].decisions.empty() && !disks_[0].decisions.back().view.members.empty();
   for (std::uint32_t r = 0; r < scenario_.members && !founded; ++r)
     if (living(r) == nullptr) push(kMs, Ev::kSpawn, r);
 }
@@ -161,7 +163,7 @@ void World::begin_liveness() {
 bool World::done() {
   if (disks_[0].decisions.empty() || !coordinator_ || disk_ != 0 || writing_) return false;
   const View& view = disks_[0].decisions.back().view;
-  if (view.members.empty()) return true;  // all have left
+  if (view.members.empty()) return false;  // all have left: a new world comes
   const bool any = std::any_of(view.members.begin(), view.members.end(), [&](const MemberInfo& m) {
     const Life* life = life_of(m.inc);
     return life != nullptr && life->runs();

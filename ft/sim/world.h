@@ -90,6 +90,7 @@ class World {
   std::uint32_t spawn(std::uint32_t replica);
   void start_coordinator(std::size_t disk);
   void stop_coordinator();
+  Epoch written();
   void connect(std::uint32_t life);
   void break_conn(int conn, bool tell);
   void deliver_up(const Event& e);

@@ -71,17 +71,7 @@ void World::stop_coordinator() {
   if (!coordinator_) return;
   note("coordinator dies");
   if (writing_ && rng_.below(2) == 0) {  // it had reached the disk, and nobody was told
-    Record r;
-    r.what = What::kDurable;
-    r.log = disks_[disk_].log;
-    r.epoch = writing_->view.epoch;
-    r.prev = writing_->prev;
-    r.op = writing_->trim;
-    r.high = writing_->high;
-    r.planned = writing_->planned;
-    r.decision = fingerprint(*writing_);
-    disks_[disk_].decisions.push_back(*writing_);
-    record(r);
+    written();
   }
   writing_.reset();
   coordinator_.reset();
@@ -316,7 +306,7 @@ void World::install(Life& life, const InstallData& order) {
   r.op = d.trim, r.decision = fingerprint(d);
   record(r);
   if (d.view.epoch <= life.counter.epoch()) return violation("G6: epoch " + std::to_string(d.view.epoch) + " is installed again");
-  if (first && d.joined.size() == d.view.members.size()) life.settled = d.trim;
+  if (first && d.founds()) life.settled = d.trim;
   for (SimOp& op : life.queue) {
     if (op.settled) continue;
     if (op.id <= d.trim) {
@@ -362,8 +352,10 @@ void World::end_life(Life& life, Code code) {
   record(r);
   life.over = true;
   if (life.conn >= 0) break_conn(life.conn, true);
+  const std::vector<Decision>& decisions = disks_[0].decisions;
+  const bool all_left = !decisions.empty() && decisions.back().view.members.empty();
   if (code == Code::kClosed) life.left = true;
-  else push(around(10 * kMs), Ev::kSpawn, life.replica);  // it was evicted or refused: again, as a new incarnation
+  if (code != Code::kClosed || all_left) push(around(10 * kMs), Ev::kSpawn, life.replica);  // it was evicted or refused: again, as a new incarnation
 }
 
 void World::die(Life& life, bool silent) {

@@ -125,6 +125,16 @@ void World::fault(const Fault& f) {
       if (life == nullptr || life->counter.epoch() == 0) return;
       member_on(*life, ChangeWanted{life->counter.epoch(), false, "asked"});
       break;
+    case FaultKind::kLeaveAll:
+      if (life == nullptr || life->counter.epoch() == 0) return;
+      if (!life->queue.empty() && rng_.below(2) == 0)
+        member_on(*life, OpRefused{FailedOp{life->queue.back().id, Code::kCancelled, {f.a, 0}, {}}});
+      for (Life& each : lives_)
+        if (each.runs() && each.counter.epoch() != 0 && !each.leaves) {
+          each.leaves = true;
+          member_on(each, LeaveWanted{});
+        }
+      break;
     case FaultKind::kCount: return;
   }
   ++report_.faults[static_cast<std::size_t>(f.kind)];

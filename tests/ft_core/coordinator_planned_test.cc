@@ -281,11 +281,30 @@ TEST_CASE("all leave: the group ends with an empty view, and a new world may be 
   for (std::uint32_t m = 1; m <= 3; ++m) s.observer(inc(m, 2));
   s.write_log();
   CHECK(s.epoch() == 3);
-  CHECK(s.decision().trim == 4);
-  CHECK(s.decision().high == 4);  // nothing of the old world fails an op of the new one
+  CHECK(s.decision().trim == 6);  // op 5 and 6 may have failed at somebody: their numbers are not given again
+  CHECK(s.decision().high == 6);  // nothing of the old world fails an op of the new one
   CHECK(s.decision().joined.size() == 3);
 }
 
+TEST_CASE("all leave in front of an op that a decision failed: who founds the group anew does not give its number again") {
+  Script s;
+  s.form();
+  s.say(k3, FailOp{1, {9, Code::kCancelled, {}, {}}});  // nobody else has submitted it
+  s.dead(k3, k1);
+  s.report(k1, 4, 4, 5), s.report(k2, 4, 4, 4);
+  s.write_log();
+  REQUIRE(s.decision().failure_of(9));
+  s.say(k1, Leave{}), s.say(k2, Leave{});
+  s.say(k1, CutDone{2, s.got<Notice>(k1)->plan, 6});
+  s.report(k1, 6, 6, 6), s.report(k2, 6, 6, 6);
+  s.write_log();
+  REQUIRE(s.members().empty());
+  REQUIRE(s.decision().trim == 6);
+  for (std::uint32_t m = 1; m <= 3; ++m) s.observer(inc(m, 2));
+  s.write_log();
+  CHECK(s.decision().trim == 9);
+  CHECK(s.decision().failed.empty());
+}
 TEST_CASE("one joins while another leaves, in one change") {
   Joining s;
   s.say(k2, Leave{});

@@ -73,7 +73,7 @@ void World::start_coordinator() {
 }
 
 void World::record(sim::Record r) {
-  if (!honest_ || !judged_) return;
+  if (!honest_) return;
   const std::string wrong = checker_.on(r);
   RG_CHECK_MSG(wrong.empty(), wrong.c_str());
 }
@@ -129,7 +129,7 @@ void World::act(Life& life, const InstallData& action) {
   RG_CHECK(d.view.members[action.self].inc == life.inc() && life.member.decision() == d);
   RG_CHECK(life.counter.epoch() == 0 || life.counter.frozen() || !honest_);  // it has reported in the ended epoch
   const bool first = life.counter.epoch() == 0;
-  if (first && honest_ && d.joined.size() != d.view.members.size())
+  if (first && honest_ && !d.founds())
     record(about(life, sim::What::kRestored, d.trim, 0));
   sim::Record r = about(life, sim::What::kInstall, d.trim, d.view.epoch);
   r.log = d.view.log, r.decision = fingerprint(d);
@@ -207,11 +207,9 @@ void World::sync(bool dies) {
   if (honest_) {
     sim::Record r;
     r.what = sim::What::kDurable, r.log = kLog, r.epoch = writing_->view.epoch, r.prev = writing_->prev;
-    r.op = writing_->trim, r.high = writing_->high, r.planned = writing_->planned, r.decision = fingerprint(*writing_);
+    r.op = writing_->trim, r.high = writing_->high, r.planned = writing_->planned, r.founded = writing_->founds(), r.decision = fingerprint(*writing_);
     record(r);
   }
-  judged_ = judged_ &&
-            (durable_.empty() || writing_->joined.size() != writing_->view.members.size() || writing_->joined.empty());
   durable_.push_back(*std::exchange(writing_, std::nullopt));
   if (dies)
     start_coordinator();  // nobody was told

@@ -84,7 +84,6 @@ class World {
 
   Source& source_;
   bool honest_ = true;  // nothing is forged: the histories of all must agree
-  bool judged_ = true;  // until a group that all had left is founded anew: see docs/TESTING
   std::uint32_t world_size_ = 1;
   std::uint64_t locality_ = 1;
   Instant now_{1};

@@ -390,7 +390,11 @@ void World::apply_input(Coord& c, const CoordinatorInput& input, CoordResult& re
           if (d.view.contains(inc)) d.trim = std::max(d.trim, report.prepared);
       }
       c.writing = StateAccess::pending(c.core);
-      if (c.writing->planned && !bounds_.mark(c.writing->trim))
+      // Where a group was founded anew no step of its members lies behind them.
+      const bool begins = c.writing->founds() || std::any_of(c.log.begin(), c.log.end(), [&](const Decision& d) {
+                            return d.founds() && d.trim == c.writing->trim;
+                          });
+      if (c.writing->planned && !bounds_.mark(c.writing->trim) && !begins)
         result.violation =
             "G4: a planned change is cut at op " + std::to_string(c.writing->trim) + ", which ends no step";
       continue;
