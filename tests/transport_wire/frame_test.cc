@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "transport/wire/sum.h"
 
 using namespace regroup;
 using namespace regroup::wire;
@@ -84,4 +85,21 @@ TEST_CASE("fill sets length and checksum of the payload") {
   CHECK(f.payload_sum != checksum(payload));
   fill(f, {});
   CHECK((f.length == 0 && f.payload_sum == 0));
+}
+
+TEST_CASE("the checksum of a payload is one number, whichever vectors of a processor it is made with") {
+  Rng rng(11);
+  std::vector<std::byte> bytes((1u << 20) + 3);
+  for (std::byte& b : bytes) b = static_cast<std::byte>(rng.next());
+  for (const std::size_t count : {0u, 1u, 240u, 241u, 1023u, 1024u, 1025u, 65'536u, (1u << 20) + 3u})
+    for (const std::size_t at : {0u, 1u}) {
+      if (at > count) continue;
+      const std::uint64_t plain = count == at ? 0 : plain_sum(bytes.data() + at, count - at);
+      CHECK(checksum({bytes.data() + at, count - at}) == plain);
+      for (std::size_t i = 0; i < kWideSums; ++i)
+        if (const WideSum wide = wide_sum(i); wide.supported && count != at) {
+          INFO(wide.name << ", " << count - at << " bytes");
+          CHECK(wide.sum(bytes.data() + at, count - at) == plain);
+        }
+    }
 }

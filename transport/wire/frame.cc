@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "transport/wire/sum.h"
+
 namespace regroup::wire {
 namespace {
 
@@ -17,13 +19,15 @@ std::uint64_t get(std::span<const std::byte, kHeaderBytes> in, std::size_t at, s
   return v;
 }
 constexpr std::size_t kSumAt = 60;
+constexpr std::size_t kWideBytes = 1024;  // below it one kind of vectors is as good as another
 
 std::uint32_t header_sum(const std::byte* header) { return static_cast<std::uint32_t>(XXH3_64bits(header, kSumAt)); }
 
 }  // namespace
 
 std::uint64_t checksum(std::span<const std::byte> payload) {
-  return payload.empty() ? 0 : XXH3_64bits(payload.data(), payload.size());
+  if (payload.empty()) return 0;
+  return payload.size() < kWideBytes ? XXH3_64bits(payload.data(), payload.size()) : best_sum()(payload.data(), payload.size());
 }
 
 std::uint64_t group_hash(std::string_view name) { return XXH3_64bits(name.data(), name.size()); }
