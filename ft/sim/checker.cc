@@ -69,6 +69,8 @@ std::string Checker::on(const Record& r) {
       }
       if (life.begun) return "";
       life.begun = true;
+      // Who was named in a view, never heard of it and comes back is a new pair to those who had installed it.
+      std::erase_if(directions_, [&](const auto& d) { return d.first.first == r.life || d.first.second == r.life; });
       if (life.has_state && life.settled != r.op)
         return "G4: " + who(r) + " holds the state as of op " + number(life.settled) + " and enters at " + number(r.op);
       life.settled = r.op;
@@ -87,9 +89,30 @@ std::string Checker::on(const Record& r) {
     case What::kCommitted:
     case What::kFailed: return settle(life, log, r);
     case What::kEnded: life.over = true; return "";
+    case What::kMessageSent:
+    case What::kMessageTaken:
+    case What::kMessageFailed: return message(r);
     case What::kDurable:
     case What::kCount: break;
   }
+  return "";
+}
+
+std::string Checker::message(const Record& r) {
+  const bool sends = r.what == What::kMessageSent || (r.what == What::kMessageFailed && r.sends);
+  Direction& d = directions_[sends ? std::pair(r.life, r.peer) : std::pair(r.peer, r.life)];
+  const std::string what = "message " + number(r.op) + (sends ? " to life " : " from life ") + number(r.peer);
+  std::uint64_t& last = sends ? d.sent : d.taken;
+  if (r.op != last + 1) return "G4: " + what + " ends at " + who(r) + " after message " + number(last);
+  last = r.op;
+  std::array<int, 2>& ends = d.ends[r.op];
+  const bool failed = r.what == What::kMessageFailed;
+  ++(failed ? totals_.messages_failed : totals_.messages);
+  ends[sends ? 0 : 1] = failed ? -1 : 1;
+  if (ends[0] * ends[1] < 0)
+    return "G1: " + what + " has " + (failed ? "failed" : "gone well") + " at " + who(r) + ", and not so at the other end";
+  if (r.what == What::kMessageTaken && r.value != r.expected) return "G2: " + what + " at " + who(r) + " is not what was sent";
+  if (ends[0] != 0 && ends[1] != 0) d.ends.erase(r.op);
   return "";
 }
 

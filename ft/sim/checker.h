@@ -6,12 +6,16 @@
 // before it is installed, of one log. G7: nothing is prepared in an epoch that was reported frozen, or outside of the
 // epoch at hand. G8: a failed op has touched nothing. Not judged here: G3 (follows from G2 where the contributors are the
 // view's members, which the producer of the history sees to), G5 (the simulator's liveness phase), G9 (benchmarks).
+// Messages: each end of a pair's direction settles every message once, in order (G4), takes what was sent (G2), and never
+// has one end success where the other has failure (G1).
 // Pure; owns copies of what it needs. Values that a record does not know are left out.
 #pragma once
 
+#include <array>
 #include <map>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "ft/sim/history.h"
 
@@ -23,7 +27,7 @@ class Checker {
   [[nodiscard]] std::string on(const Record& r);
   // What has been settled in a history of `log`, for reports.
   struct Totals {
-    std::uint64_t commits = 0, failures = 0, installs = 0;
+    std::uint64_t commits = 0, failures = 0, installs = 0, messages = 0, messages_failed = 0;
   };
   [[nodiscard]] const Totals& totals() const { return totals_; }
 
@@ -53,11 +57,17 @@ class Checker {
     OpId last_trim = 0;
     Epoch founded = 0;  // the last one whose members were all new
   };
+  struct Direction {  // of a pair of lives
+    std::uint64_t sent = 0, taken = 0;                 // ended at the two
+    std::map<std::uint64_t, std::array<int, 2>> ends;  // by message, at the sender and at the receiver: 1 good, -1 failed
+  };
+  std::string message(const Record& r);
   std::string settle(Life& life, Log& log, const Record& r);
   std::string committed(Op& op, const Record& r);
   static bool known_to_be_inside(const Log& log, OpId op);
   std::unordered_map<std::uint32_t, Life> lives_;
   std::map<LogId, Log> logs_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, Direction> directions_;  // from, to
   Totals totals_;
 };
 

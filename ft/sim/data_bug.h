@@ -7,7 +7,8 @@
 
 namespace regroup::sim {
 
-enum class DataBug : std::uint8_t { kNone, kNoEpoch, kOwnShard, kSlotReuse, kInputReleased, kDivisor, kOldResult, kPassedOn };
+enum class DataBug : std::uint8_t { kNone, kNoEpoch, kOwnShard, kSlotReuse, kInputReleased, kDivisor, kOldResult, kPassedOn,
+                                     kTakenEarly, kEndDrops, kSettledOnce, kMessageReused };
 
 struct DataBugInfo {
   DataBug bug;
@@ -20,6 +21,10 @@ inline constexpr DataBugInfo kDataBugs[] = {
     {DataBug::kInputReleased, "input-released", "the input is overwritten when the own shard stands"},
     {DataBug::kDivisor, "divisor", "an average is divided by the size of the first view"},
     {DataBug::kPassedOn, "passed-on", "partial sums are passed on without the member's own part"},
+    {DataBug::kTakenEarly, "message-early", "a message is taken when it is prepared"},
+    {DataBug::kEndDrops, "message-dropped", "a receiver fails what it had prepared when the pair ends"},
+    {DataBug::kSettledOnce, "settled-once", "a sender does not say again in a new epoch what it has settled"},
+    {DataBug::kMessageReused, "message-reused", "a sender's copy is written again before it was taken"},
     {DataBug::kOldResult, "stale-redo", "an op that is redone takes the shards of the ended epoch"},
 };
 

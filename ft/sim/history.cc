@@ -7,7 +7,8 @@ namespace regroup::sim {
 
 const char* name_of(What what) {
   constexpr const char* names[] = {"submitted", "prepared", "wedge",    "durable", "install",
-                                   "committed", "failed",   "restored", "ended"};
+                                   "committed", "failed",   "restored", "ended",
+                                   "message_sent", "message_taken", "message_failed"};
   static_assert(std::size(names) == static_cast<std::size_t>(What::kCount));
   return what < What::kCount ? names[static_cast<std::size_t>(what)] : "?";
 }
@@ -34,6 +35,12 @@ std::string to_json(const Record& r) {
           r.contributors, r.divisor, r.value.counts, r.value.tag, r.expected.counts, r.expected.tag);
       break;
     case What::kFailed: add(",\"code\":%d,\"untouched\":%d", static_cast<int>(r.code), int{r.untouched}); break;
+    case What::kMessageTaken:
+      add(",\"counts\":%" PRIu64 ",\"tag\":%" PRIu64 ",\"expected_counts\":%" PRIu64 ",\"expected_tag\":%" PRIu64, r.value.counts,
+          r.value.tag, r.expected.counts, r.expected.tag);
+      [[fallthrough]];
+    case What::kMessageSent:
+    case What::kMessageFailed: add(",\"peer\":%u,\"sends\":%d", r.peer, int{r.sends}); break;
     case What::kEnded: add(",\"code\":%d", static_cast<int>(r.code)); break;
     case What::kRestored: add(",\"state\":%" PRIu64, r.state); break;
     default: break;

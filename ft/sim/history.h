@@ -40,6 +40,10 @@ enum class What : std::uint8_t {
   kFailed,     // a decision failed op
   kRestored,   // a joiner took the state as of op
   kEnded,      // this incarnation is over
+  // Of message `op` between this incarnation and `peer`:
+  kMessageSent,    // send returned: settled
+  kMessageTaken,   // recv returned
+  kMessageFailed,  // either, as `sends` says: the pair has ended
   kCount
 };
 [[nodiscard]] const char* name_of(What what);
@@ -62,7 +66,9 @@ struct Record {
   std::uint64_t decision = 0;      // durable, install: fingerprint of the decision
   std::uint64_t contributors = 0;  // committed: a bit a replica; 0: not known
   std::uint32_t divisor = 0;       // committed: what an average was divided by
-  Value value, expected;           // committed: what the caller got, and the fold of the contributors' inputs
+  Value value, expected;           // committed, taken: what the caller got, and what the contributors gave
+  std::uint32_t peer = 0;          // messages: the other life
+  bool sends = false;              // messages: this end is the sender's
   std::uint64_t state = 0;         // restored: digest of the state
 };
 

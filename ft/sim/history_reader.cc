@@ -75,7 +75,7 @@ Result<std::optional<Record>> HistoryReader::on(std::string_view line) {
   fields.read("contributors", r.contributors), fields.read("divisor", r.divisor);
   fields.read("counts", r.value.counts), fields.read("tag", r.value.tag);
   fields.read("expected_counts", r.expected.counts), fields.read("expected_tag", r.expected.tag);
-  fields.read("state", r.state);
+  fields.read("state", r.state), fields.read("peer", r.peer), fields.read("sends", r.sends);
   r.code = static_cast<Code>(code);
   if (!fields.wrong().empty()) return {Code::kInvalid, "'" + fields.wrong() + "' is not a number in its range"};
   if (*what == What::kEnded && !j.contains("life")) ++life_;

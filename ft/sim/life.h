@@ -10,6 +10,7 @@
 
 #include "ft/core/commit_counter.h"
 #include "ft/core/member.h"
+#include "ft/core/pair_counter.h"
 #include "ft/sim/history.h"
 #include "ft/sim/scenario.h"
 #include "runtime/algo/route.h"
@@ -84,6 +85,16 @@ struct Input {  // a buffer of the caller's, which peers may read until the op i
   Value value;
 };
 
+// This end of a pair of incarnations, for messages. In shared memory the peer reads it, as long as it likes.
+struct MessagePair {
+  PairCounter counter;
+  std::uint64_t sends = 0, recvs = 0;      // called for
+  std::map<std::uint64_t, Value> staged;   // to send, until nobody needs it: settled, over shared memory taken
+  std::map<std::uint64_t, Value> came;     // network: in this epoch
+  std::map<std::uint64_t, Value> held;     // network: prepared
+  std::shared_ptr<MessagePair> theirs;     // shared memory: the other end, once it was found
+};
+
 struct Life {
   std::uint32_t index = 0, replica = 0;
   Incarnation inc;
@@ -103,6 +114,8 @@ struct Life {
   std::array<Input, kSlots> inputs{};
   std::map<Epoch, EpochMemoryPtr> memory;
   EpochMemoryPtr now;  // of the epoch at hand
+  std::map<std::uint32_t, std::shared_ptr<MessagePair>> pairs;  // by the other life
+  bool message_due = false;
   // What its state is a digest of: everything settled up to `settled`.
   OpId settled = 0;
   std::uint64_t state = 0;

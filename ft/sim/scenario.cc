@@ -102,6 +102,10 @@ Scenario draw_scenario(std::uint64_t seed, std::uint32_t members, std::uint32_t 
     const auto when = static_cast<std::int64_t>(mix(seed, 0x1ea8) % static_cast<std::uint64_t>(std::max(run_ns, at)));
     s.faults.push_back({when, FaultKind::kLeaveAll, static_cast<std::uint32_t>(mix(seed, 0x1ea9) % s.members), 0, 0});
   }
+  if (const std::uint64_t draw = mix(seed, 0x6d736773); draw % 2 == 0) {  // apart: other draws stay as they are
+    s.messages = 1 + draw / 2 % 12;
+    s.message_think = std::max<std::int64_t>(run_ns / static_cast<std::int64_t>(s.messages + 1), kUs);
+  }
   s.faults_end = std::max(run_ns, at) + 2 * s.suspicion.ns;
   return s;
 }

@@ -66,6 +66,8 @@ struct Scenario {
   std::vector<OpSpec> ops;  // [op - 1]: the program of every member
   OpId window = 2, slots = 2;  // ops in flight; scratch slots of a member
   bool digests = false;     // `prepared` carries one; then a member's copy of a result may be corrupt
+  std::uint64_t messages = 0;  // in each direction of a pair that has any; 0: no messages in this run
+  std::int64_t message_think = 0;  // ns between two of a direction
   bool commit_when_frozen = false;
   std::int64_t think = 0, delay = 0, sync = 0;  // ns: between ops, of a message (mean), of a write to the log
   bool follow = false;      // who comes late catches up as an observer; else it takes its state while the members wait

@@ -13,15 +13,15 @@ constexpr std::uint64_t kMaxEvents = 20'000'000;  // a run that takes more is on
 }  // namespace
 
 World::World(const Scenario& scenario, DataBug bug, std::string* log)
-    : scenario_(scenario), bug_(bug), log_(log), rng_(mix(scenario.seed, 2)) {
+    : scenario_(scenario), bug_(bug), log_(log), rng_(mix(scenario.seed, 2)), message_rng_(mix(scenario.seed, 6)) {
   report_.violation.clear();
   disks_[0].log = mix(scenario.seed, 3) | 1;
   disks_[1].log = mix(scenario.seed, 4) | 1;
 }
 
-std::int64_t World::around(std::int64_t mean) {
-  const std::int64_t ns = mean / 2 + static_cast<std::int64_t>(rng_.below(static_cast<std::uint64_t>(mean) + 1));
-  return rng_.below(32) == 0 ? 8 * ns : ns;
+std::int64_t World::around(std::int64_t mean, Rng& rng) {
+  const std::int64_t ns = mean / 2 + static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(mean) + 1));
+  return rng.below(32) == 0 ? 8 * ns : ns;
 }
 
 void World::push(std::int64_t delay, Ev what, std::uint32_t a, std::uint32_t b, std::uint64_t x, std::uint64_t y) {
@@ -62,6 +62,8 @@ RunReport World::run() {
   }
   report_.commits = checker_.totals().commits;
   report_.failures = checker_.totals().failures;
+  report_.messages = checker_.totals().messages;
+  report_.messages_failed = checker_.totals().messages_failed;
   report_.view_changes = disks_[0].decisions.size();
   report_.virtual_ns = now_;
   return report_;
@@ -139,6 +141,8 @@ void World::dispatch(const Event& e) {
       return submit(life);
     case Ev::kFreeze: return freeze(life, e.x);
     case Ev::kBeat: return beat(life);
+    case Ev::kMessage: return message_step(life);
+    case Ev::kPost: return post(e);
     case Ev::kTell:
       return member_on(life, PeerSuspected{lives_[e.b].inc, e.x == 0 ? SuspectKind::kDead : SuspectKind::kLink});
     default: return;
@@ -182,6 +186,7 @@ bool World::done() {
     }
     if (!member || life.leaves || life.member.phase() != Member::Phase::kActive || life.member.installed() != view.epoch) return false;
     if (life.settled != scenario_.ops.size() || !life.queue.empty()) return false;
+    if (!messages_done(life)) return false;
   }
   return std::all_of(view.members.begin(), view.members.end(), [&](const MemberInfo& m) {
     const Life* life = life_of(m.inc);
@@ -202,6 +207,11 @@ std::string World::who_is_stuck() const {
     if (life.leaves) text += " leaving";
     text += " prepared " + std::to_string(life.counter.prepared()) + " high " + std::to_string(life.counter.high());
     if (life.counter.frozen()) text += " frozen";
+    for (const auto& [peer, pair] : life.pairs)
+      if (!messages_done(life))
+        text += " with life " + std::to_string(peer) + " settled " + std::to_string(pair->counter.settled()) + "/" +
+                std::to_string(pair->sends) + " taken " + std::to_string(pair->counter.committed()) + "/" +
+                std::to_string(pair->recvs);
     if (!life.queue.empty()) {
       const SimOp& op = life.queue.front();
       text += " front " + std::to_string(op.id) + (op.asked ? " asked" : "") + (op.prepared ? " prepared" : "") +

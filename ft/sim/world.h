@@ -23,7 +23,7 @@ namespace regroup::sim {
 struct RunReport {
   std::string violation;  // empty: none. "G1: ...", with the virtual time
   std::array<std::uint32_t, kFaultKinds> faults{};  // that happened
-  std::uint64_t view_changes = 0, commits = 0, failures = 0, redos = 0, joins = 0, events = 0, restarts = 0;
+  std::uint64_t view_changes = 0, commits = 0, failures = 0, messages = 0, messages_failed = 0, redos = 0, joins = 0, events = 0, restarts = 0;
   bool lost = false;      // all members of the last view died: nothing can be decided any more, and nothing was
   std::int64_t virtual_ns = 0;
 };
@@ -35,12 +35,15 @@ class World {
  public:
   // `log`: null, or what every record and fault is appended to.
   World(const Scenario& scenario, DataBug bug, std::string* log);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
   RunReport run();
 
  private:
   enum class Ev : std::uint8_t {
     kUp, kDown, kConnect, kLost, kWake, kSubmit, kFreeze, kData, kBeat, kTick, kSynced, kCaughtUp, kFetched, kSpawn, kCoordinator,
-    kFault, kEndFault, kTell
+    kFault, kEndFault, kTell, kMessage, kPost
   };
   struct Event {
     std::int64_t at = 0;
@@ -50,13 +53,13 @@ class World {
     std::uint64_t x = 0, y = 0;
     bool operator>(const Event& o) const { return at != o.at ? at > o.at : seq > o.seq; }
   };
-  enum class Frame : std::uint8_t { kInput, kResult, kPrepared, kHop };
+  enum class Frame : std::uint8_t { kInput, kResult, kPrepared, kHop, kMessage, kHeld, kSettled };
   struct Data {
     Frame what = Frame::kInput;
     std::uint32_t from = 0, to = 0;  // lives
     std::uint32_t link = 0;          // generation of the link
     Epoch epoch = 0;
-    OpId op = 0;
+    OpId op = 0;  // or the message
     Value value;
     std::uint64_t digest = 0;
     HopKey hop{};  // kHop: where in the route
@@ -83,7 +86,8 @@ class World {
   void record(Record r);
   void note(const std::string& text);
   void violation(const std::string& text);
-  [[nodiscard]] std::int64_t around(std::int64_t mean);  // a delay
+  [[nodiscard]] std::int64_t around(std::int64_t mean) { return around(mean, rng_); }  // a delay
+  [[nodiscard]] static std::int64_t around(std::int64_t mean, Rng& rng);
   [[nodiscard]] bool chance(std::uint32_t of, std::uint32_t in) { return of != 0 && rng_.below(in) < of; }
 
   // world_control.cc: connections, the coordinator
@@ -132,6 +136,7 @@ class World {
   void report_cut(Life& life);
   void send(Life& from, std::size_t to, Frame what, OpId op, const Value& value, std::uint64_t digest = 0,
             HopKey hop = {});
+  void carry(Data d, std::int64_t delay);
   void arrived(const Event& e);
   void receive(Life& life, const Data& d);
   void watch_links(Life& life);
@@ -141,6 +146,21 @@ class World {
   [[nodiscard]] Value input_of(const Life& life, OpId op) const;
   [[nodiscard]] Value expected(OpId op, const EpochMemory& memory) const;
   [[nodiscard]] Value result(const SimOp& op, const EpochMemory& memory) const;
+
+  // world_messages.cc
+  void enter_messages(Life& life);
+  void end_pair(Life& life, std::uint32_t peer, MessagePair& pair);
+  void post(const Event& e);
+  void take(Life& life, std::uint32_t peer, MessagePair& pair);
+  bool pair_step(Life& life, std::uint32_t peer, MessagePair& pair);
+  void message_step(Life& life);
+  void message_came(Life& life, const Data& d);
+  void message_ended(const Life& life, std::uint32_t peer, std::uint64_t n, What what, bool sends, const Value& got);
+  void wake_messages(Life& life, std::int64_t delay);
+  void tell_message(Life& from, std::uint32_t to, Frame what, std::uint64_t n, const Value& value);
+  [[nodiscard]] bool messages_done(const Life& life) const;
+  [[nodiscard]] Value message(std::uint32_t from, std::uint32_t to, std::uint64_t n) const;
+  [[nodiscard]] std::uint64_t messages_of(std::uint32_t from, std::uint32_t to) const;
 
   // world_faults.cc
   void fault(const Fault& f);
@@ -153,7 +173,7 @@ class World {
   const Scenario& scenario_;
   const DataBug bug_;
   std::string* log_;
-  Rng rng_;
+  Rng rng_, message_rng_;
   Checker checker_;
   RunReport report_;
   std::int64_t now_ = 0;

@@ -337,6 +337,7 @@ void World::install(Life& life, const InstallData& order) {
   life.ask_digest = false;
   life.stuck_since = 0;
   wake_peers(*memory, life);
+  enter_messages(life);
   if (auto it = early_.find(life.index); it != early_.end()) {
     std::vector<Data> waiting = std::move(it->second);
     early_.erase(it);

@@ -318,6 +318,10 @@ void World::send(Life& from, std::size_t to, Frame what, OpId op, const Value& v
   Data d{what, from.index, memory.lives[to], 0, memory.epoch, op, value, digest, hop};
   if (to == memory.self) return receive(from, d);
   d.link = link_[{d.from, d.to}];
+  carry(d, around(scenario_.delay));
+}
+
+void World::carry(Data d, std::int64_t delay) {
   std::uint32_t slot;
   if (free_data_.empty()) {
     slot = static_cast<std::uint32_t>(data_.size());
@@ -327,16 +331,18 @@ void World::send(Life& from, std::size_t to, Frame what, OpId op, const Value& v
     free_data_.pop_back();
     data_[slot] = d;
   }
-  push(around(scenario_.delay) * clog_ * from.slow, Ev::kData, d.to, slot);
+  push(delay * clog_ * lives_[d.from].slow, Ev::kData, d.to, slot);
 }
 
 void World::arrived(const Event& e) {
   const Data& d = data_[e.b];
   Life& to = lives_[d.to];
+  const bool of_messages = d.what >= Frame::kMessage;
   const bool gone = !to.runs() || link_[{d.from, d.to}] != d.link;
   const bool cut = blocked(host_of(lives_[d.from]), host_of(to));
   if (!gone && (cut || now_ < to.paused_until))
-    return push(std::max(to.paused_until - now_, around(scenario_.suspicion.ns / 30)), Ev::kData, e.a, e.b);
+    return push(std::max(to.paused_until - now_, around(scenario_.suspicion.ns / 30, of_messages ? message_rng_ : rng_)),
+                Ev::kData, e.a, e.b);
   const Data copy = d;
   free_data_.push_back(e.b);
   if (!gone) receive(to, copy);
@@ -350,6 +356,7 @@ void World::receive(Life& life, const Data& d) {
   const auto from = std::find(mine.lives.begin(), mine.lives.end(), d.from);
   if (from == mine.lives.end()) return;
   const auto i = static_cast<std::size_t>(from - mine.lives.begin());
+  if (d.what >= Frame::kMessage) return message_came(life, d);
   if (d.what == Frame::kPrepared) {
     mine.shown[i][d.op % kSlots] = {d.op, d.value.counts, d.digest};
     for (bool more = true; std::exchange(more, false);)

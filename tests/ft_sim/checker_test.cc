@@ -172,3 +172,64 @@ TEST_CASE("each broken guarantee is named") {
   CAPTURE(h.wrong);
   CHECK(h.wrong.substr(0, 2) == expected);
 }
+
+namespace {
+
+Record message(const History& h, std::uint32_t who, std::uint32_t peer, What what, std::uint64_t n, bool sends) {
+  Record r = h.make(who, what, n, 1, 0);
+  r.peer = peer, r.sends = sends;
+  r.value = r.expected = {n, 77};
+  return r;
+}
+
+}  // namespace
+
+TEST_CASE("messages that end alike at both ends are fine, in each direction by itself") {
+  History h;
+  h.begin();
+  h.say(message(h, 0, 1, What::kMessageSent, 1, true));
+  h.say(message(h, 1, 0, What::kMessageTaken, 1, false));
+  h.say(message(h, 1, 0, What::kMessageTaken, 2, false));
+  h.say(message(h, 1, 0, What::kMessageFailed, 1, true));
+  h.say(message(h, 0, 1, What::kMessageSent, 2, true));
+  h.say(message(h, 0, 1, What::kMessageFailed, 3, true));
+  CHECK(h.wrong == "");
+}
+
+TEST_CASE("a message that failed at one end and went well at the other breaks G1, whoever is first") {
+  for (const bool taken : {true, false})
+    for (const bool first : {true, false}) {
+      History h;
+      h.begin();
+      const Record good = taken ? message(h, 1, 0, What::kMessageTaken, 1, false) : message(h, 0, 1, What::kMessageSent, 1, true);
+      const Record bad = message(h, taken ? 0 : 1, taken ? 1 : 0, What::kMessageFailed, 1, taken);
+      h.say(first ? good : bad), h.say(first ? bad : good);
+      CHECK(h.wrong.starts_with("G1: message 1"));
+    }
+}
+
+TEST_CASE("a message that ends twice or out of turn breaks G4, one with other bytes G2") {
+  History twice, skips, other;
+  twice.begin(), skips.begin(), other.begin();
+  twice.say(message(twice, 1, 0, What::kMessageTaken, 1, false));
+  twice.say(message(twice, 1, 0, What::kMessageTaken, 1, false));
+  CHECK(twice.wrong.starts_with("G4: message 1"));
+  skips.say(message(skips, 0, 1, What::kMessageSent, 2, true));
+  CHECK(skips.wrong.starts_with("G4: message 2"));
+  Record r = message(other, 1, 0, What::kMessageTaken, 1, false);
+  r.value.tag = 78;
+  other.say(r);
+  CHECK(other.wrong.starts_with("G2: message 1"));
+}
+
+TEST_CASE("with a member that never heard of its first view messages begin anew") {
+  History h;
+  h.durable(1, 0);
+  h.install(0, 1, 0);
+  h.say(message(h, 0, 1, What::kMessageFailed, 1, true));  // it was named, and out again
+  h.durable(2, 0), h.durable(3, 0);
+  h.install(0, 2, 0), h.install(0, 3, 0), h.install(1, 3, 0);
+  h.say(message(h, 1, 0, What::kMessageTaken, 1, false));
+  h.say(message(h, 0, 1, What::kMessageSent, 1, true));
+  CHECK(h.wrong == "");
+}

@@ -20,6 +20,22 @@ TEST_CASE("what to_json writes is read back") {
   CHECK((*back)->expected == r.expected);
 }
 
+TEST_CASE("the end of a message is read back with its pair, its end and its bytes") {
+  Record r;
+  r.life = 3, r.what = What::kMessageTaken, r.op = 9, r.log = 5, r.mark = true, r.peer = 7;
+  r.value = {0x11, 77}, r.expected = {0x11, 78};
+  HistoryReader reader(0);
+  const auto taken = reader.on(to_json(r));
+  REQUIRE((taken.ok() && taken->has_value()));
+  CHECK(to_json(**taken) == to_json(r));
+  CHECK((*taken)->expected == r.expected);
+  r.what = What::kMessageFailed, r.sends = true;
+  const auto failed = reader.on(to_json(r));
+  REQUIRE((failed.ok() && failed->has_value()));
+  CHECK((*failed)->peer == 7);
+  CHECK((*failed)->sends);
+}
+
 TEST_CASE("a flight record says whose it is by its file, and goes on with another life after the end of one") {
   HistoryReader reader(2);
   const auto first = reader.on(R"({"event":"ended","code":6})");

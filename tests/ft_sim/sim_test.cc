@@ -37,6 +37,8 @@ TEST_CASE("500 seeds break no guarantee, and every kind of fault and of recovery
   CHECK(totals.redos > 500);
   CHECK(totals.joins > 100);
   CHECK(totals.failures > 100);
+  CHECK(totals.messages > 20'000);
+  CHECK(totals.messages_failed > 500);
   CHECK(totals.lost < 50);
 }
 
