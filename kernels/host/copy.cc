@@ -4,6 +4,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/host/copy.cc"
 #include <hwy/foreach_target.h>
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -15,11 +16,13 @@ void stream_copy(std::uint8_t* dst, const std::uint8_t* src, std::size_t bytes) 
   const hn::CappedTag<std::uint8_t, HWY_MAX_BYTES> d;
   constexpr std::size_t b = HWY_MAX_BYTES;
   constexpr std::size_t line = 64;
+  constexpr std::size_t ahead = 2048;  // the hardware's own stops at a page
   std::size_t i = 0;
   if (bytes >= 2 * line) {
     i = (line - reinterpret_cast<std::uintptr_t>(dst) % line) % line;
     std::memcpy(dst, src, i);
     for (; i + 4 * b <= bytes; i += 4 * b) {
+      for (std::size_t k = 0; k < 4 * b; k += line) hwy::Prefetch(src + i + ahead + k);
       const auto v0 = hn::LoadU(d, src + i);
       const auto v1 = hn::LoadU(d, src + i + b);
       const auto v2 = hn::LoadU(d, src + i + 2 * b);

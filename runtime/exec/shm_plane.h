@@ -74,9 +74,12 @@ class ShmPlane final : public Plane {
     std::vector<const void*> inputs;
     std::vector<const std::byte*> scratch;  // of every member: table (told ops), then what it placed
     std::vector<std::byte> result;          // small ops: the whole output, private
+    const void* own = nullptr;  // where in my input the block lies that I give myself; nullptr: it is placed
+    algo::Span skipped;         // of what I would place: nobody else takes it
   };
   Active& active(OpId op) { return ring_[op % ring_.size()]; }
   void begin(Active& a, const ExecOp& op);
+  void find_own(Active& a, const ExecOp& op) const;
   [[nodiscard]] std::size_t table_bytes(const Active& a) const;  // of the table at the head of scratch
   RunResult run_small(Active& a, ExecOp& op, ExecContext& context);
   void publish_small(const Active& a, const ExecOp& op);

@@ -56,6 +56,37 @@ TEST_CASE("every collective puts every byte in its place and touches no other, f
   CHECK(histories[0].size() == calls.size());
 }
 
+TEST_CASE("an input may lie across the blocks of its own output") {
+  const std::string transport = GENERATE(from_range(transports()));
+  World world(transport, 3);
+  REQUIRE(world.start() == "");
+  const auto wrong = World::each(world.ranks(), [&](int rank) -> std::string {
+    constexpr std::size_t n = 3;
+    const auto value = [](std::size_t from, std::size_t to, std::size_t i) {
+      return std::uint64_t{from + 1} << 48 | std::uint64_t{to + 1} << 40 | i;
+    };
+    const auto self = static_cast<std::size_t>(rank);
+    for (const std::size_t block : {5u, 3001u, 400'003u})
+      for (const std::size_t shift : {std::size_t{1}, block / 2, block + 1}) {
+        const std::string what = std::to_string(block) + " shifted by " + std::to_string(shift) + ": ";
+        std::vector<std::uint64_t> memory(2 * n * block + 2);
+        std::uint64_t* in = memory.data() + shift;
+        for (std::size_t i = 0; i < block; ++i) in[i] = value(self, 0, i);
+        const Result<Outcome> a = world.at(rank).all_gather(in, memory.data(), block, DataType::kU64);
+        if (!a) return what + code_name(a.code()) + " " + a.error().detail;
+        for (std::size_t i = 0; i < n * block; ++i)
+          if (memory[i] != value(i / block, 0, i % block)) return what + "all-gather, element " + std::to_string(i);
+        for (std::size_t i = 0; i < n * block; ++i) in[i] = value(self, i / block, i % block);
+        const Result<Outcome> b = world.at(rank).all_to_all(in, memory.data(), block, DataType::kU64);
+        if (!b) return what + code_name(b.code()) + " " + b.error().detail;
+        for (std::size_t i = 0; i < n * block; ++i)
+          if (memory[i] != value(i / block, self, i % block)) return what + "all-to-all, element " + std::to_string(i);
+      }
+    return {};
+  });
+  for (const std::string& w : wrong) CHECK(w == "");
+}
+
 TEST_CASE("reduce and reduce-scatter of every type and operation have the reference's bits") {
   const std::string transport = GENERATE(from_range(transports()));
   const int members = GENERATE(2, 3);

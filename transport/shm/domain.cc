@@ -68,8 +68,8 @@ void Domain::post_freeing() {
   for (std::function<void()>& job : jobs) worker_.post(std::move(job));
 }
 
-Result<OwnedPtr> Domain::make(const std::string& what, std::size_t bytes) {
-  Result<Segment> memory = Segment::create(what, bytes);
+Result<OwnedPtr> Domain::make(const std::string& what, std::size_t bytes, Pages pages) {
+  Result<Segment> memory = Segment::create(what, bytes, pages);
   if (!memory) return memory.error();
   auto* owned = new Owned{0, std::move(*memory)};
   {
@@ -78,9 +78,19 @@ Result<OwnedPtr> Domain::make(const std::string& what, std::size_t bytes) {
   }
   server_->add(owned->id, owned->memory.read_only_fd());
   // Freeing tens of MiB takes milliseconds: not on the thread that drops the last reference.
-  return OwnedPtr(owned, [this](Owned* gone) {
+  OwnedPtr made(owned, [this](Owned* gone) {
     server_->remove(gone->id);
     worker_.post([held = std::shared_ptr<Owned>(gone)] {});  // a job that is dropped lets go too
+  });
+  if (pages == Pages::kSmall) move_to_huge_pages(made);
+  return made;
+}
+
+void Domain::move_to_huge_pages(const OwnedPtr& owned) {
+  if (!huge_pages_.load(std::memory_order_relaxed)) return;
+  defer([this, weak = std::weak_ptr<Owned>(owned)] {
+    const OwnedPtr held = weak.lock();
+    if (held && !held->memory.use_huge_pages()) huge_pages_.store(false, std::memory_order_relaxed);
   });
 }
 
@@ -137,7 +147,7 @@ void Domain::map_ahead(std::shared_ptr<Peer> peer, std::vector<std::uint32_t> se
 }
 
 Result<void*> Domain::allocate(std::size_t bytes) {
-  Result<OwnedPtr> owned = make("buffer", std::max<std::size_t>(bytes, 1));
+  Result<OwnedPtr> owned = make("buffer", std::max<std::size_t>(bytes, 1), Pages::kHuge);
   if (!owned) return owned.error();
   std::lock_guard lock(mutex_);
   std::byte* at = (*owned)->memory.data();

@@ -57,7 +57,8 @@ class Domain {
   void keep_peers(const std::vector<Incarnation>& who);
 
   // Makes a segment and offers it to peers until the last reference goes (freed on the memory thread).
-  Result<OwnedPtr> make(const std::string& what, std::size_t bytes);
+  // kSmall: it moves to 2 MiB pages later, on the memory thread.
+  Result<OwnedPtr> make(const std::string& what, std::size_t bytes, Pages pages = Pages::kSmall);
   // Scratch of at least `bytes` for the current epoch: a spare if one is large enough, else made now.
   Result<OwnedPtr> take_scratch(std::size_t bytes);
   // Keeps `count` spares of `bytes` ready for the next epoch (made on the memory thread).
@@ -85,7 +86,9 @@ class Domain {
   Domain() = default;
   void announce_spares();
   void post_freeing();
+  void move_to_huge_pages(const OwnedPtr& owned);
   Failpoints* failpoints_ = nullptr;
+  std::atomic<bool> huge_pages_{true};  // to be had, as far as is known
   std::uint32_t next_id_ = kWordsSegment;
   Owned words_;
   WordsPage* words_page_ = nullptr;

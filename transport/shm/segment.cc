@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kSmallPage = 4096;
 constexpr std::size_t kHugePage = 2u << 20;
+constexpr int kCollapse = 25;  // MADV_COLLAPSE, unknown to older headers
 constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
 Error system_error(const std::string& what, int code) {
@@ -35,7 +36,7 @@ std::size_t available_bytes() {
 
 }  // namespace
 
-Result<Segment> Segment::create(const std::string& what, std::size_t bytes) {
+Result<Segment> Segment::create(const std::string& what, std::size_t bytes, Pages pages) {
   const std::size_t page = bytes >= kHugePage / 2 ? kHugePage : kSmallPage;
   const std::size_t size = (bytes + page - 1) / page * page;
   const std::string name = "segment '" + what + "' of " + std::to_string(size) + " bytes";
@@ -59,6 +60,10 @@ Result<Segment> Segment::create(const std::string& what, std::size_t bytes) {
   if (at == MAP_FAILED) return system_error(name + ": mmap", errno);
   if (page == kHugePage) ::madvise(at, size, MADV_HUGEPAGE);  // best effort
   ::madvise(at, size, MADV_DONTFORK);
+  if (pages == Pages::kHuge && page == kHugePage) {  // one small page each: an empty file is refused
+    for (std::size_t i = 0; i < size; i += kHugePage) const_cast<volatile std::byte&>(segment.data_[i]) = std::byte{0};
+    segment.use_huge_pages();
+  }
   if (::madvise(at, size, MADV_POPULATE_WRITE) != 0) return system_error(name + ": populate", errno);
   if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return system_error(name + ": seal", errno);
   segment.read_only_ = Fd(::open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDONLY | O_CLOEXEC));
@@ -78,6 +83,11 @@ Segment& Segment::operator=(Segment&& o) noexcept {
 
 Segment::~Segment() {
   if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+bool Segment::use_huge_pages() const {
+  if (size_ % kHugePage != 0 || reinterpret_cast<std::uintptr_t>(data_) % kHugePage != 0) return true;  // too small for it
+  return ::madvise(data_, size_, kCollapse) == 0;
 }
 
 Result<Mapping> Mapping::map(Fd fd) {

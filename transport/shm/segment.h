@@ -1,5 +1,6 @@
 // Segment: memory that this process owns and peers on the host may read: a memfd, sealed against resizing, populated when
-// it is made (a shortage is kNoMemory now and never a SIGBUS later), 2 MiB pages where the system gives them.
+// it is made (a shortage is kNoMemory now and never a SIGBUS later). On 2 MiB pages where they are to be had: where the
+// system's setting gives them, or by MADV_COLLAPSE (Linux 6.1), which asks for them whatever the setting is.
 // Peers get a read-only descriptor: nobody but the owner can write (a zombie hurts nobody, G7).
 // Mapping: a peer's segment, read-only. Both are resources: they move. Any thread; no locks inside.
 #pragma once
@@ -13,10 +14,13 @@
 
 namespace regroup::shm {
 
+// kHuge: 2 MiB pages before create() returns, which takes several times as long. kSmall: whatever the system gives.
+enum class Pages : std::uint8_t { kSmall, kHuge };
+
 class Segment {
  public:
   // `bytes` is rounded up to pages (to 2 MiB from 1 MiB on). `what` appears in errors and in /proc.
-  static Result<Segment> create(const std::string& what, std::size_t bytes);
+  static Result<Segment> create(const std::string& what, std::size_t bytes, Pages pages = Pages::kSmall);
   Segment() = default;
   Segment(Segment&& other) noexcept;
   Segment& operator=(Segment&& other) noexcept;
@@ -24,6 +28,9 @@ class Segment {
 
   [[nodiscard]] std::byte* data() const { return data_; }
   [[nodiscard]] std::size_t size() const { return size_; }
+  // Moves the memory to 2 MiB pages, as much of it as can be; its content stays, and it may be in use meanwhile (who touches
+  // a page that is being moved waits). False: some of it stayed, and asking again is not worth it.
+  bool use_huge_pages() const;
   [[nodiscard]] int read_only_fd() const { return read_only_.get(); }
 
  private:
