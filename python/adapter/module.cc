@@ -1,0 +1,46 @@
+// The module regroup.torch._c10d: makes backends for torch.distributed. Built for one torch; regroup.torch checks which.
+#include <torch/extension.h>
+
+#include <torch/version.h>
+
+#include "python/adapter/backend.h"
+
+namespace regroup::python {
+namespace {
+
+// Ctrl-C in a wait: the handlers run on Python's main thread only, here when that is who waits.
+void check_signals() {
+  if (!Py_IsInitialized()) return;
+  pybind11::gil_scoped_acquire hold;
+  if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+}
+
+c10::intrusive_ptr<RegroupBackend> create(int rank, int size, double timeout_s, const std::string& coordinator,
+                                          const std::string& group, const std::string& root,
+                                          const std::map<std::string, std::string>& options, bool fixed_divisor,
+                                          bool stand_in_root) {
+  BackendConfig config{coordinator, group, root, options, fixed_divisor, stand_in_root};
+  pybind11::gil_scoped_release free;
+  return c10::make_intrusive<RegroupBackend>(rank, size, Millis(static_cast<std::int64_t>(timeout_s * 1000)), std::move(config));
+}
+
+}  // namespace
+}  // namespace regroup::python
+
+PYBIND11_MODULE(_c10d, m) {
+  using namespace regroup::python;
+  check_interrupt = &check_signals;
+  const auto free = pybind11::call_guard<pybind11::gil_scoped_release>();
+  m.attr("torch_version") = TORCH_VERSION;
+  pybind11::module_::import("torch._C._distributed_c10d");
+  pybind11::class_<RegroupBackend, c10d::Backend, c10::intrusive_ptr<RegroupBackend>>(m, "RegroupBackend")
+      .def("contributors", &RegroupBackend::contributors, free, "Ranks that took part in the last op that committed.")
+      .def("members", &RegroupBackend::members, free, "Ranks that are in the group now.")
+      .def("epoch", &RegroupBackend::epoch, free)
+      .def_property_readonly("coordinator", [](const RegroupBackend& b) { return b.config().coordinator; })
+      .def_property_readonly("group", [](const RegroupBackend& b) { return b.config().group; })
+      .def_property_readonly("root", [](const RegroupBackend& b) { return b.config().root; });
+  m.def("create", &create, pybind11::arg("rank"), pybind11::arg("size"), pybind11::arg("timeout_s"),
+        pybind11::arg("coordinator"), pybind11::arg("group"), pybind11::arg("root"), pybind11::arg("options"),
+        pybind11::arg("fixed_divisor"), pybind11::arg("stand_in_root"));
+}
