@@ -14,8 +14,8 @@ constexpr auto kSlice = Millis(100);
 constexpr std::int64_t kBarrierTag = INT64_MIN / 2;
 
 std::exception_ptr error_of(const Status& status, c10d::OpType type) {
-  const std::string text = "regroup " + c10d::opTypeToString(type) + ": " + status.error().detail + " (" +
-                           code_name(status.code()) + ")";
+  const std::string text =
+      "regroup " + c10d::opTypeToString(type) + ": " + status.error().detail + " (" + code_name(status.code()) + ")";
   const c10::SourceLocation here{__func__, __FILE__, __LINE__};
   if (status.code() == Code::kInvalid) return std::make_exception_ptr(c10::ValueError(here, text));
   return std::make_exception_ptr(c10::DistBackendError(here, text));
@@ -158,7 +158,8 @@ std::unique_ptr<Group> RegroupBackend::join(const std::string& name) const {
     for (const auto& [key, value] : config_.options)
       if (status.ok()) status = options->set(key, value);
   }
-  Result<std::unique_ptr<Group>> group = status.ok() ? Group::join(*options) : Result<std::unique_ptr<Group>>(status.error());
+  Result<std::unique_ptr<Group>> group =
+      status.ok() ? Group::join(*options) : Result<std::unique_ptr<Group>>(status.error());
   if (!group) {
     const std::string text = "regroup: rank " + std::to_string(rank_) + " of " + std::to_string(size_) +
                              " could not join group '" + name + "' at " + config_.coordinator + ": " +
@@ -168,33 +169,27 @@ std::unique_ptr<Group> RegroupBackend::join(const std::string& name) const {
   return std::move(*group);
 }
 
+// Messages have a group of their own. Both are there when this returns: a rank that dies later is missing in both.
 void RegroupBackend::open() {
-  stream_ = std::make_shared<Stream>(std::shared_ptr<Group>(join(config_.group)));
-  // Messages have a group of their own. Its members meet in the background: nobody who sends none waits for it.
-  messages_join_ = std::thread([this] {
+  std::exception_ptr failed;
+  std::unique_ptr<Group> for_messages;
+  std::thread other([&] {
     try {
-      auto group = join(config_.group == config_.root ? config_.root + "/messages" : config_.group + ".messages");
-      std::lock_guard lock(messages_mutex_);
-      messages_ = std::make_shared<Messages>(std::move(group));
-      if (closed_) messages_->close();
-    } catch (const std::exception& e) {
-      std::lock_guard lock(messages_mutex_);
-      messages_error_ = e.what();
+      for_messages = join(config_.group == config_.root ? config_.root + "/messages" : config_.group + ".messages");
+    } catch (...) {
+      failed = std::current_exception();
     }
   });
-}
-
-Messages& RegroupBackend::messages() {
-  std::unique_lock lock(messages_mutex_);
-  if (!messages_ && messages_join_.joinable()) {
-    lock.unlock();
-    static std::mutex joining;
-    std::lock_guard once(joining);
-    if (messages_join_.joinable()) messages_join_.join();
-    lock.lock();
+  std::unique_ptr<Group> own;
+  try {
+    own = join(config_.group);
+  } catch (...) {
+    failed = std::current_exception();
   }
-  TORCH_CHECK(messages_ != nullptr, messages_error_);
-  return *messages_;
+  other.join();
+  if (failed) std::rethrow_exception(failed);
+  stream_ = std::make_shared<Stream>(std::shared_ptr<Group>(std::move(own)));
+  messages_ = std::make_shared<Messages>(std::move(for_messages));
 }
 
 RegroupBackend::~RegroupBackend() { abort(); }
@@ -204,20 +199,17 @@ void RegroupBackend::check_open() const {
 }
 
 void RegroupBackend::abort() {
-  if (!closed_.exchange(true)) stream_->close();
-  if (messages_join_.joinable()) messages_join_.join();
-  std::lock_guard lock(messages_mutex_);
-  if (messages_) messages_->close();
+  if (closed_.exchange(true) || !stream_) return;
+  stream_->close();
+  messages_->close();
 }
 
 void RegroupBackend::shutdown() {
   if (closed_) return;
-  if (messages_join_.joinable()) messages_join_.join();
+  // With explicit marks a leaver would wait for one; the others see its end at once all the same.
+  if (explicit_marks()) return abort();
   const double seconds = std::min(5.0, std::chrono::duration<double>(options_->timeout).count());
-  {
-    std::lock_guard lock(messages_mutex_);
-    if (messages_) (void)messages_->group().leave(seconds);
-  }
+  (void)messages_->group().leave(seconds);
   (void)stream_->group().leave(seconds);
   abort();
 }
@@ -226,7 +218,9 @@ c10d::ErrorType RegroupBackend::getError() {
   switch (stream_->last_error()) {
     case Code::kOk: return c10d::ErrorType::SUCCESS;
     case Code::kTimeout: return c10d::ErrorType::TIMEOUT;
-    case Code::kViewChanged: case Code::kMismatch: case Code::kCancelled: return c10d::ErrorType::REMOTE_ERROR;
+    case Code::kViewChanged:
+    case Code::kMismatch:
+    case Code::kCancelled: return c10d::ErrorType::REMOTE_ERROR;
     default: return c10d::ErrorType::COMM_ERROR;
   }
 }
@@ -243,7 +237,8 @@ at::Tensor RegroupBackend::allocateTensor(long size, at::TensorOptions options) 
   const std::size_t bytes = static_cast<std::size_t>(std::max(size, 1L)) * options.dtype().itemsize();
   Result<void*> memory = stream_->group().allocate(bytes);
   TORCH_CHECK(memory.ok(), "regroup: no registered memory: ", memory.error().detail);
-  return at::from_blob(*memory, {size}, [stream = stream_](void* p) { (void)stream->group().deallocate(p); }, options);
+  return at::from_blob(
+      *memory, {size}, [stream = stream_](void* p) { (void)stream->group().deallocate(p); }, options);
 }
 
 c10::intrusive_ptr<c10d::Backend> RegroupBackend::split(const c10::intrusive_ptr<c10d::Store>&,
@@ -263,7 +258,8 @@ RegroupBackend::Work_ RegroupBackend::make(c10d::OpType type, const char* title,
                                            Millis timeout) {
   check_open();
   if (coalescing_) return coalescing_;
-  auto work = c10::make_intrusive<RegroupWork>(rank_, type, title, inputs, std::move(outputs), bound(timeout), ++sequence_);
+  auto work =
+      c10::make_intrusive<RegroupWork>(rank_, type, title, inputs, std::move(outputs), bound(timeout), ++sequence_);
   work->stream = stream_;
   return work;
 }
@@ -298,10 +294,13 @@ WorkPtr RegroupBackend::message(Tensors& tensors, int rank, int tag, bool send) 
   m->data = tensor.data_ptr();
   m->bytes = tensor.nbytes();
   m->hold = std::make_shared<at::Tensor>(tensor);
-  Messages& all = messages();
+  Messages& all = *messages_;
   const auto type = send ? c10d::OpType::SEND : rank == kAnyRank ? c10d::OpType::RECVANYSOURCE : c10d::OpType::RECV;
   auto work = coalescing_ ? coalescing_
-                          : make(type, send ? "regroup:send" : rank == kAnyRank ? "regroup:recvAnySource" : "regroup:recv",
+                          : make(type,
+                                 send               ? "regroup:send"
+                                 : rank == kAnyRank ? "regroup:recvAnySource"
+                                                    : "regroup:recv",
                                  tensors, tensors, Millis(0));
   work->messages = messages_;
   work->parts.push_back(m);
@@ -316,7 +315,7 @@ WorkPtr RegroupBackend::recvAnysource(Tensors& tensors, int tag) { return messag
 void RegroupBackend::monitoredBarrier(const c10d::BarrierOptions& opts, bool wait_all_ranks) {
   check_open();
   const Time until = Clock::now() + bound(opts.timeout);
-  Messages& all = messages();
+  Messages& all = *messages_;
   const std::int64_t tag = kBarrierTag + static_cast<std::int64_t>(barriers_++);
   const auto post = [&](bool send, int peer) {
     auto m = std::make_shared<Message>();

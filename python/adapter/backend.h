@@ -1,13 +1,12 @@
-// RegroupBackend: a c10d::Backend on regroup groups. Tensors in, ops of the public API out; order and repeats are Stream's,
-// send and recv are Messages'. One of the four files that include torch (backend.h, backend.cc, collectives.cc, module.cc).
+// RegroupBackend: a c10d::Backend on regroup groups. Tensors in, ops of the public API out; order and repeats are
+// Stream's, send and recv are Messages'. One of the four files that include torch (backend.h, backend.cc,
+// collectives.cc, module.cc).
 //
-// Ranks are replica ids and keep their numbers. A rank that is lost contributes nothing: reductions go on without it, its
-// blocks of gathering ops are zero, and an op that needs it (a root, a message) raises. Arguments are checked before
-// anything is sent. Threading: as c10d says; calls come without the GIL. After a failure: getError() says what; only
-// kClosed and kUnavailable end the object.
+// Ranks are replica ids and keep their numbers. A rank that is lost contributes nothing: reductions go on without it,
+// its blocks of gathering ops are zero, and an op that needs it (a root, a message) raises. Arguments are checked
+// before anything is sent. Threading: as c10d says; calls come without the GIL. After a failure: getError() says what;
+// only kClosed and kUnavailable end the object.
 #pragma once
-
-#include <torch/csrc/distributed/c10d/Backend.hpp>
 
 #include <atomic>
 #include <map>
@@ -15,6 +14,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <vector>
 
 #include "python/adapter/messages.h"
@@ -31,9 +31,9 @@ using WorkPtr = c10::intrusive_ptr<c10d::Work>;
 extern void (*check_interrupt)();
 
 struct BackendConfig {
-  std::string coordinator;  // host:port
-  std::string group;        // name; messages take "NAME/messages" below the root's name
-  std::string root;         // name of the coordinator's own group
+  std::string coordinator;                     // host:port
+  std::string group;                           // name; messages take "NAME/messages" below the root's name
+  std::string root;                            // name of the coordinator's own group
   std::map<std::string, std::string> options;  // of the core, by name
   bool fixed_divisor = false;  // sums of floats are scaled by size / contributors: right for who divides by the size
   bool stand_in_root = false;  // a broadcast whose root is lost is made by the lowest rank that lives
@@ -112,11 +112,13 @@ class RegroupBackend final : public c10d::Backend {
   WorkPtr recv(Tensors&, int rank, int tag) override;
   WorkPtr recvAnysource(Tensors&, int tag) override;
   WorkPtr barrier(const c10d::BarrierOptions&) override;
+  void mark();  // a step ends here: a barrier that is a mark (Options::explicit_marks)
   void monitoredBarrier(const c10d::BarrierOptions&, bool wait_all_ranks) override;
 
   [[nodiscard]] std::vector<int> contributors() const { return stream_->contributors(); }
   [[nodiscard]] std::vector<int> members();  // ranks of the view as it is now
   [[nodiscard]] std::uint64_t epoch();
+  [[nodiscard]] bool explicit_marks() const { return stream_->group().options().explicit_marks; }
   [[nodiscard]] const BackendConfig& config() const { return config_; }
   at::Tensor allocateTensor(long size, at::TensorOptions options) override;
   bool supportsTensorAlloc(c10::DeviceIndex) override { return true; }
@@ -125,12 +127,12 @@ class RegroupBackend final : public c10d::Backend {
   using Work_ = c10::intrusive_ptr<RegroupWork>;
   std::unique_ptr<Group> join(const std::string& name) const;
   void open();
-  Messages& messages();
   void check_open() const;
   Millis bound(Millis timeout) const { return timeout.count() > 0 ? timeout : options_->timeout; }
   Work_ make(c10d::OpType type, const char* title, const Tensors& inputs, Tensors outputs, Millis timeout);
   void add(const Work_& work, std::shared_ptr<StreamOp> op);
-  void add_all_reduce(const Work_& work, const at::Tensor& tensor, const c10d::ReduceOp& op, int root, After after = {});
+  void add_all_reduce(const Work_& work, const at::Tensor& tensor, const c10d::ReduceOp& op, int root,
+                      After after = {});
   void add_folded(const Work_& work, const at::Tensor& tensor, const c10d::ReduceOp& op, int root, After after = {});
   void add_all_gather(const Work_& work, at::Tensor out, const at::Tensor& in, After after = {});
   void add_reduce_scatter(const Work_& work, at::Tensor out, at::Tensor in, const c10d::ReduceOp& op);
@@ -143,9 +145,6 @@ class RegroupBackend final : public c10d::Backend {
   BackendConfig config_;
   std::shared_ptr<Stream> stream_;
   std::shared_ptr<Messages> messages_;
-  std::mutex messages_mutex_;
-  std::thread messages_join_;
-  std::string messages_error_;
   std::atomic<std::uint64_t> sequence_{0};
   std::uint64_t barriers_ = 0;
   std::atomic<bool> closed_{false};

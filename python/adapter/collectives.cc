@@ -45,8 +45,9 @@ struct Fold {
 std::optional<Fold> core_fold(const at::Tensor& t, const RedOp& op) {
   const RedOp::RedOpType kind = op;
   if (t.is_complex()) {
-    TORCH_CHECK_VALUE(kind != RedOp::MIN && kind != RedOp::MAX && kind != RedOp::BAND && kind != RedOp::BOR && kind != RedOp::BXOR,
-                "regroup: complex numbers have no order and no bits: SUM, AVG, PRODUCT or PREMUL_SUM");
+    TORCH_CHECK_VALUE(
+        kind != RedOp::MIN && kind != RedOp::MAX && kind != RedOp::BAND && kind != RedOp::BOR && kind != RedOp::BXOR,
+        "regroup: complex numbers have no order and no bits: SUM, AVG, PRODUCT or PREMUL_SUM");
     const auto real = core_type(c10::toRealValueType(t.scalar_type()));
     if (kind == RedOp::PRODUCT || !real) return std::nullopt;
     return Fold{*real, 2, kind == RedOp::AVG ? ReduceOp::kAvg : ReduceOp::kSum};
@@ -62,7 +63,8 @@ std::optional<Fold> core_fold(const at::Tensor& t, const RedOp& op) {
   const auto type = core_type(t.scalar_type());
   if (bits || !type) return std::nullopt;
   switch (kind) {
-    case RedOp::SUM: case RedOp::PREMUL_SUM: return Fold{*type, 1, ReduceOp::kSum};
+    case RedOp::SUM:
+    case RedOp::PREMUL_SUM: return Fold{*type, 1, ReduceOp::kSum};
     case RedOp::AVG: return Fold{*type, 1, ReduceOp::kAvg};
     case RedOp::PRODUCT: return Fold{*type, 1, ReduceOp::kProd};
     case RedOp::MIN: return Fold{*type, 1, ReduceOp::kMin};
@@ -84,7 +86,9 @@ at::Tensor fold(const at::Tensor& blocks, const RedOp& op, int contributors) {
   for (int i = 1; i < contributors; ++i) {
     const at::Tensor next = blocks[i];
     switch (kind) {
-      case RedOp::SUM: case RedOp::AVG: case RedOp::PREMUL_SUM: sum.add_(next); break;
+      case RedOp::SUM:
+      case RedOp::AVG:
+      case RedOp::PREMUL_SUM: sum.add_(next); break;
       case RedOp::PRODUCT: sum.mul_(next); break;
       case RedOp::MIN: sum = at::minimum(sum, next); break;
       case RedOp::MAX: sum = at::maximum(sum, next); break;
@@ -95,7 +99,8 @@ at::Tensor fold(const at::Tensor& blocks, const RedOp& op, int contributors) {
     }
   }
   if (kind == RedOp::PREMUL_SUM) sum.mul_(factor_of(op));
-  if (kind == RedOp::AVG) sum.is_floating_point() || sum.is_complex() ? sum.div_(contributors) : sum.div_(contributors, "trunc");
+  if (kind == RedOp::AVG)
+    sum.is_floating_point() || sum.is_complex() ? sum.div_(contributors) : sum.div_(contributors, "trunc");
   return sum;
 }
 
@@ -108,18 +113,20 @@ void scale_to_size(at::Tensor tensor, std::size_t contributors, int size) {
 }
 
 void same(const at::Tensor& a, const at::Tensor& b, const char* what) {
-  TORCH_CHECK_VALUE(a.scalar_type() == b.scalar_type(), "regroup: ", what, ": ", a.scalar_type(), " and ", b.scalar_type());
+  TORCH_CHECK_VALUE(a.scalar_type() == b.scalar_type(), "regroup: ", what, ": ", a.scalar_type(), " and ",
+                    b.scalar_type());
 }
 void same_size(const at::Tensor& a, const at::Tensor& b, const char* what) {
   same(a, b, what);
-  TORCH_CHECK_VALUE(a.numel() == b.numel(), "regroup: ", what, ": tensors of ", a.numel(), " and ", b.numel(), " elements");
+  TORCH_CHECK_VALUE(a.numel() == b.numel(), "regroup: ", what, ": tensors of ", a.numel(), " and ", b.numel(),
+                    " elements");
 }
 void contiguous(const at::Tensor& t, const char* what) {
   TORCH_CHECK_VALUE(t.is_contiguous(), "regroup: ", what, ": the tensor must be contiguous");
 }
 const Tensors& list(const std::vector<Tensors>& lists, int size, const char* what) {
-  TORCH_CHECK_VALUE(lists.size() == 1 && static_cast<int>(lists[0].size()) == size, "regroup: ", what,
-                    ": one list of ", size, " tensors is needed");
+  TORCH_CHECK_VALUE(lists.size() == 1 && static_cast<int>(lists[0].size()) == size, "regroup: ", what, ": one list of ",
+                    size, " tensors is needed");
   return lists[0];
 }
 
@@ -128,7 +135,8 @@ const Tensors& list(const std::vector<Tensors>& lists, int size, const char* wha
 void check_tensor(const at::Tensor& t, const char* what) {
   TORCH_CHECK_VALUE(t.defined(), "regroup: ", what, ": an undefined tensor");
   TORCH_CHECK_VALUE(t.layout() == at::kStrided, "regroup: ", what, ": sparse tensors are not supported");
-  TORCH_CHECK_VALUE(t.device().is_cpu(), "regroup: ", what, ": a tensor on ", t.device(), ", only host memory is supported");
+  TORCH_CHECK_VALUE(t.device().is_cpu(), "regroup: ", what, ": a tensor on ", t.device(),
+                    ", only host memory is supported");
   TORCH_CHECK_VALUE(t.is_contiguous(t.suggest_memory_format()), "regroup: ", what, ": the tensor must be contiguous");
 }
 
@@ -139,7 +147,8 @@ const at::Tensor& one(const Tensors& tensors, const char* what) {
 }
 
 // root < 0: everybody gets it.
-void RegroupBackend::add_all_reduce(const Work_& work, const at::Tensor& tensor, const RedOp& op, int root, After after) {
+void RegroupBackend::add_all_reduce(const Work_& work, const at::Tensor& tensor, const RedOp& op, int root,
+                                    After after) {
   const auto f = core_fold(tensor, op);
   if (!f) return add_folded(work, tensor, op, root, std::move(after));
   auto o = std::make_shared<StreamOp>();
@@ -213,7 +222,8 @@ WorkPtr RegroupBackend::broadcast(Tensors& tensors, const c10d::BroadcastOptions
   o->shape = stand_in;  // the view must be the same at all when the root is chosen
   o->submit = [tensor, root, stand_in](Group& g, const ViewInfo& view) {
     MemberId from{static_cast<std::uint32_t>(root), 0};
-    if (stand_in && std::find(view.members.begin(), view.members.end(), from) == view.members.end()) from = view.members[0];
+    if (stand_in && std::find(view.members.begin(), view.members.end(), from) == view.members.end())
+      from = view.members[0];
     return g.broadcast_async(tensor.data_ptr(), tensor.nbytes(), DataType::kU8, from);
   };
   add(work, std::move(o));
@@ -288,15 +298,18 @@ WorkPtr RegroupBackend::_allgather_base(at::Tensor& out, at::Tensor& in, const c
   contiguous(in, "all_gather_into_tensor");
   contiguous(out, "all_gather_into_tensor");
   same(out, in, "all_gather_into_tensor");
-  TORCH_CHECK_VALUE(out.numel() == in.numel() * size_,
-                    "regroup: all_gather_into_tensor: output tensor size must be equal to world_size times input tensor size");
+  TORCH_CHECK_VALUE(
+      out.numel() == in.numel() * size_,
+      "regroup: all_gather_into_tensor: output tensor size must be equal to world_size times input tensor size");
   const Work_ work = make(OpType::_ALLGATHER_BASE, "regroup:_all_gather_base", {in}, {out}, opts.timeout);
   add_all_gather(work, out, in);
   return work;
 }
 
-WorkPtr RegroupBackend::allgather_coalesced(std::vector<Tensors>& outs, Tensors& ins, const c10d::AllgatherOptions& opts) {
-  TORCH_CHECK_VALUE(static_cast<int>(outs.size()) == size_, "regroup: all_gather_coalesced: ", size_, " lists are needed");
+WorkPtr RegroupBackend::allgather_coalesced(std::vector<Tensors>& outs, Tensors& ins,
+                                            const c10d::AllgatherOptions& opts) {
+  TORCH_CHECK_VALUE(static_cast<int>(outs.size()) == size_, "regroup: all_gather_coalesced: ", size_,
+                    " lists are needed");
   Tensors all;
   for (const Tensors& t : outs) {
     TORCH_CHECK_VALUE(t.size() == ins.size(), "regroup: all_gather_coalesced: lists as long as the input are needed");
@@ -319,7 +332,8 @@ WorkPtr RegroupBackend::allgather_coalesced(std::vector<Tensors>& outs, Tensors&
   return work;
 }
 
-WorkPtr RegroupBackend::allgather_into_tensor_coalesced(Tensors& outs, Tensors& ins, const c10d::AllgatherOptions& opts) {
+WorkPtr RegroupBackend::allgather_into_tensor_coalesced(Tensors& outs, Tensors& ins,
+                                                        const c10d::AllgatherOptions& opts) {
   TORCH_CHECK_VALUE(outs.size() == ins.size(), "regroup: all_gather_into_tensor_coalesced: lists of different lengths");
   for (std::size_t i = 0; i < ins.size(); ++i) {
     check_tensor(ins[i], "all_gather_into_tensor_coalesced");
@@ -395,8 +409,8 @@ WorkPtr RegroupBackend::scatter(Tensors& outs, std::vector<Tensors>& ins, const 
     std::vector<std::size_t> counts, at;
     if (flat.defined())
       for (const MemberId m : view.members) counts.push_back(block), at.push_back(m.replica * block);
-    return g.scatter_v_async(flat.defined() ? flat.data_ptr() : nullptr, counts, at, out.data_ptr(), block, DataType::kU8,
-                             {static_cast<std::uint32_t>(root), 0});
+    return g.scatter_v_async(flat.defined() ? flat.data_ptr() : nullptr, counts, at, out.data_ptr(), block,
+                             DataType::kU8, {static_cast<std::uint32_t>(root), 0});
   };
   add(work, std::move(o));
   return work;
@@ -408,7 +422,9 @@ void RegroupBackend::add_reduce_scatter(const Work_& work, at::Tensor out, at::T
   if (!f || in.scalar_type() == at::kBool) {  // folded whole, then cut
     const at::Tensor whole = in.clone();
     return add_all_reduce(work, whole, op, -1, [whole, out, rank = rank_] {
-      at::Tensor(out).as_strided({out.numel()}, {1}).copy_(whole.reshape({-1}).narrow(0, rank * out.numel(), out.numel()));
+      at::Tensor(out)
+          .as_strided({out.numel()}, {1})
+          .copy_(whole.reshape({-1}).narrow(0, rank * out.numel(), out.numel()));
     });
   }
   at::Tensor factor;
@@ -426,7 +442,8 @@ void RegroupBackend::add_reduce_scatter(const Work_& work, at::Tensor out, at::T
       *packed = at::empty({static_cast<std::int64_t>(view.size() * block)}, at::kByte);
       auto* to = static_cast<std::byte*>(packed->data_ptr());
       for (std::size_t i = 0; i < view.size(); ++i)
-        std::memcpy(to + i * block, static_cast<const std::byte*>(in.data_ptr()) + view.members[i].replica * block, block);
+        std::memcpy(to + i * block, static_cast<const std::byte*>(in.data_ptr()) + view.members[i].replica * block,
+                    block);
       from = to;
     }
     return g.reduce_scatter_async(from, out.data_ptr(), count, f.type, f.op, options);
@@ -436,12 +453,14 @@ void RegroupBackend::add_reduce_scatter(const Work_& work, at::Tensor out, at::T
   add(work, std::move(o));
 }
 
-WorkPtr RegroupBackend::reduce_scatter(Tensors& outs, std::vector<Tensors>& ins, const c10d::ReduceScatterOptions& opts) {
+WorkPtr RegroupBackend::reduce_scatter(Tensors& outs, std::vector<Tensors>& ins,
+                                       const c10d::ReduceScatterOptions& opts) {
   const at::Tensor& out = one(outs, "reduce_scatter");
   const Tensors& in = list(ins, size_, "reduce_scatter");
   for (const at::Tensor& t : in) check_tensor(t, "reduce_scatter");
   const bool even = std::all_of(in.begin(), in.end(), [&](const at::Tensor& t) { return t.numel() == out.numel(); });
-  TORCH_CHECK_VALUE(in[static_cast<std::size_t>(rank_)].numel() == out.numel(), "regroup: reduce_scatter: the output is not as large as this rank's input");
+  TORCH_CHECK_VALUE(in[static_cast<std::size_t>(rank_)].numel() == out.numel(),
+                    "regroup: reduce_scatter: the output is not as large as this rank's input");
   const Work_ work = make(OpType::REDUCE_SCATTER, "regroup:reduce_scatter", in, outs, opts.timeout);
   if (even) {
     const at::Tensor flat = flat_like(out, size_);
@@ -467,14 +486,16 @@ WorkPtr RegroupBackend::_reduce_scatter_base(at::Tensor& out, at::Tensor& in, co
   contiguous(in, "reduce_scatter_tensor");
   contiguous(out, "reduce_scatter_tensor");
   same(in, out, "reduce_scatter_tensor");
-  TORCH_CHECK_VALUE(in.numel() == out.numel() * size_,
-                    "regroup: reduce_scatter_tensor: input tensor must be the same size as output size times world size");
+  TORCH_CHECK_VALUE(
+      in.numel() == out.numel() * size_,
+      "regroup: reduce_scatter_tensor: input tensor must be the same size as output size times world size");
   const Work_ work = make(OpType::_REDUCE_SCATTER_BASE, "regroup:_reduce_scatter_base", {in}, {out}, opts.timeout);
   add_reduce_scatter(work, out, in, opts.reduceOp);
   return work;
 }
 
-WorkPtr RegroupBackend::reduce_scatter_tensor_coalesced(Tensors& outs, Tensors& ins, const c10d::ReduceScatterOptions& opts) {
+WorkPtr RegroupBackend::reduce_scatter_tensor_coalesced(Tensors& outs, Tensors& ins,
+                                                        const c10d::ReduceScatterOptions& opts) {
   TORCH_CHECK_VALUE(outs.size() == ins.size(), "regroup: reduce_scatter_tensor_coalesced: lists of different lengths");
   for (std::size_t i = 0; i < ins.size(); ++i) {
     check_tensor(ins[i], "reduce_scatter_tensor_coalesced");
@@ -482,19 +503,21 @@ WorkPtr RegroupBackend::reduce_scatter_tensor_coalesced(Tensors& outs, Tensors& 
     contiguous(outs[i], "reduce_scatter_tensor_coalesced");
     TORCH_CHECK_VALUE(ins[i].numel() == outs[i].numel() * size_, "regroup: reduce_scatter_tensor_coalesced: sizes");
   }
-  const Work_ work = make(OpType::REDUCE_SCATTER_TENSOR_COALESCED, "regroup:reduce_scatter_tensor_coalesced", ins, outs, opts.timeout);
+  const Work_ work =
+      make(OpType::REDUCE_SCATTER_TENSOR_COALESCED, "regroup:reduce_scatter_tensor_coalesced", ins, outs, opts.timeout);
   for (std::size_t i = 0; i < ins.size(); ++i) add_reduce_scatter(work, outs[i], ins[i], opts.reduceOp);
   return work;
 }
 
 WorkPtr RegroupBackend::alltoall_base(at::Tensor& out, at::Tensor& in, std::vector<int64_t>& out_splits,
                                       std::vector<int64_t>& in_splits, const c10d::AllToAllOptions& opts) {
-  return add_all_to_all(make(OpType::ALLTOALL_BASE, "regroup:all_to_all", {in}, {out}, opts.timeout), out, in, out_splits,
-                        in_splits, {});
+  return add_all_to_all(make(OpType::ALLTOALL_BASE, "regroup:all_to_all", {in}, {out}, opts.timeout), out, in,
+                        out_splits, in_splits, {});
 }
 
-WorkPtr RegroupBackend::add_all_to_all(const Work_& work, at::Tensor out, at::Tensor in, const std::vector<int64_t>& out_splits,
-                                       const std::vector<int64_t>& in_splits, After after) {
+WorkPtr RegroupBackend::add_all_to_all(const Work_& work, at::Tensor out, at::Tensor in,
+                                       const std::vector<int64_t>& out_splits, const std::vector<int64_t>& in_splits,
+                                       After after) {
   check_tensor(in, "all_to_all_single");
   check_tensor(out, "all_to_all_single");
   contiguous(in, "all_to_all_single");
@@ -505,11 +528,13 @@ WorkPtr RegroupBackend::add_all_to_all(const Work_& work, at::Tensor out, at::Te
     std::vector<std::size_t> bytes;
     const std::int64_t rows = t.dim() == 0 ? 1 : t.size(0);
     if (splits.empty()) {
-      TORCH_CHECK_VALUE(rows % size_ == 0, "regroup: all_to_all_single: Tensor's dim 0 does not divide equally across group size");
+      TORCH_CHECK_VALUE(rows % size_ == 0,
+                        "regroup: all_to_all_single: Tensor's dim 0 does not divide equally across group size");
       bytes.assign(static_cast<std::size_t>(size_), t.nbytes() / static_cast<std::size_t>(size_));
       return bytes;
     }
-    TORCH_CHECK_VALUE(static_cast<int>(splits.size()) == size_, "regroup: all_to_all_single: Number of tensor splits not equal to group size");
+    TORCH_CHECK_VALUE(static_cast<int>(splits.size()) == size_,
+                      "regroup: all_to_all_single: Number of tensor splits not equal to group size");
     std::int64_t sum = 0;
     for (const std::int64_t s : splits) sum += s;
     TORCH_CHECK_VALUE(sum == rows, "regroup: all_to_all_single: Split sizes doesn't match total dim 0 size");
@@ -568,6 +593,18 @@ WorkPtr RegroupBackend::barrier(const c10d::BarrierOptions& opts) {
   o->submit = [](Group& g, const ViewInfo&) { return g.barrier_async(); };
   add(work, std::move(o));
   return work;
+}
+
+void RegroupBackend::mark() {
+  const Work_ work = make(OpType::BARRIER, "regroup:mark", {}, {}, Millis(0));
+  auto o = std::make_shared<StreamOp>();
+  o->submit = [](Group& g, const ViewInfo&) {
+    OpOptions options;
+    options.mark = true;
+    return g.barrier_async(options);
+  };
+  add(work, std::move(o));
+  work->wait();
 }
 
 }  // namespace regroup::python

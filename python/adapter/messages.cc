@@ -22,8 +22,9 @@ bool wants(const Message& receiver, int peer, std::int64_t tag) {
 void give(Message& receiver, const Message& got) {
   receiver.source = got.source;
   if (got.bytes != receiver.bytes)
-    return finish(receiver, {Code::kMismatch, "rank " + std::to_string(got.source) + " sent " + std::to_string(got.bytes) +
-                                                  " bytes, " + std::to_string(receiver.bytes) + " were to be received"});
+    return finish(receiver,
+                  {Code::kMismatch, "rank " + std::to_string(got.source) + " sent " + std::to_string(got.bytes) +
+                                        " bytes, " + std::to_string(receiver.bytes) + " were to be received"});
   if (got.bytes != 0) std::memcpy(receiver.data, got.data, got.bytes);
   finish(receiver, got.status);
 }
@@ -36,7 +37,8 @@ void Messages::post(const MessagePtr& m) {
   std::lock_guard lock(mutex_);
   if (closed_) return finish(*m, {Code::kClosed, "the process group was shut down or aborted"});
   if (!m->send) {
-    const auto it = std::find_if(aside_.begin(), aside_.end(), [&](const auto& a) { return wants(*m, a->source, a->tag); });
+    const auto it =
+        std::find_if(aside_.begin(), aside_.end(), [&](const auto& a) { return wants(*m, a->source, a->tag); });
     if (it != aside_.end()) {
       give(*m, **it);
       aside_.erase(it);
@@ -59,9 +61,8 @@ void Messages::listen() {
     const int peer = static_cast<int>(member.replica);
     if (member == group_->id()) continue;
     Listener& from = listeners_[peer];
-    const bool wanted = std::any_of(receivers_.begin(), receivers_.end(), [&](const auto& m) {
-      return m->peer == peer || m->peer == kAnyRank;
-    });
+    const bool wanted = std::any_of(receivers_.begin(), receivers_.end(),
+                                    [&](const auto& m) { return m->peer == peer || m->peer == kAnyRank; });
     if (from.listening || from.taking || !wanted) continue;
     from.work = group_->recv_async(&from.header, sizeof from.header, DataType::kU8, member);
     from.listening = true;
@@ -78,7 +79,8 @@ void Messages::listen() {
 // The header of the next message of `peer` is there.
 void Messages::arrived(int peer, Listener& from) {
   from.listening = false;
-  const auto it = std::find_if(receivers_.begin(), receivers_.end(), [&](const auto& m) { return wants(*m, peer, from.header.tag); });
+  const auto it = std::find_if(receivers_.begin(), receivers_.end(),
+                               [&](const auto& m) { return wants(*m, peer, from.header.tag); });
   MessagePtr into;
   if (it != receivers_.end() && (*it)->bytes == from.header.bytes) {
     into = *it;
@@ -101,7 +103,8 @@ void Messages::arrived(int peer, Listener& from) {
 
 // To whoever began to wait for it meanwhile, else kept.
 void Messages::put_aside(const MessagePtr& m) {
-  const auto it = std::find_if(receivers_.begin(), receivers_.end(), [&](const auto& r) { return wants(*r, m->source, m->tag); });
+  const auto it =
+      std::find_if(receivers_.begin(), receivers_.end(), [&](const auto& r) { return wants(*r, m->source, m->tag); });
   if (it == receivers_.end()) {
     aside_.push_back(m);
     return;

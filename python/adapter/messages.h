@@ -2,8 +2,8 @@
 // collectives). A message is a header (tag, bytes) and its payload. A receiver that finds another tag than it waits for
 // puts the message aside. Knows nothing of torch.
 //
-// Threading: any thread; who waits drives. After a failure: messages of a rank that is gone end with kViewChanged, those
-// of the others go on.
+// Threading: any thread; who waits drives. After a failure: messages of a rank that is gone end with kViewChanged,
+// those of the others go on.
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,7 @@ struct Message {
   std::atomic<bool> done{false};
   Status status;
   int source = kAnyRank;  // of a receiver, when done
-  Work work;  // the payload; of a receiver once it is matched
+  Work work;              // the payload; of a receiver once it is matched
   bool matched = false;
   struct Header {
     std::int64_t tag;
@@ -60,7 +60,7 @@ class Messages {
     Message::Header header{};
     Work work;
     bool listening = false;
-    MessagePtr taking;  // whose payload is being received
+    MessagePtr taking;   // whose payload is being received
     bool aside = false;  // it is nobody's yet
   };
   void progress();  // mutex_ held; never waits

@@ -1,6 +1,6 @@
-// The module regroup.torch._c10d: makes backends for torch.distributed. Built for one torch; regroup.torch checks which.
+// The module regroup.torch._c10d: makes backends for torch.distributed. Built for one torch; regroup.torch checks
+// which.
 #include <torch/extension.h>
-
 #include <torch/version.h>
 
 #include "python/adapter/backend.h"
@@ -21,7 +21,8 @@ c10::intrusive_ptr<RegroupBackend> create(int rank, int size, double timeout_s, 
                                           bool stand_in_root) {
   BackendConfig config{coordinator, group, root, options, fixed_divisor, stand_in_root};
   pybind11::gil_scoped_release free;
-  return c10::make_intrusive<RegroupBackend>(rank, size, Millis(static_cast<std::int64_t>(timeout_s * 1000)), std::move(config));
+  return c10::make_intrusive<RegroupBackend>(rank, size, Millis(static_cast<std::int64_t>(timeout_s * 1000)),
+                                             std::move(config));
 }
 
 }  // namespace
@@ -36,6 +37,8 @@ PYBIND11_MODULE(_c10d, m) {
   pybind11::class_<RegroupBackend, c10d::Backend, c10::intrusive_ptr<RegroupBackend>>(m, "RegroupBackend")
       .def("contributors", &RegroupBackend::contributors, free, "Ranks that took part in the last op that committed.")
       .def("members", &RegroupBackend::members, free, "Ranks that are in the group now.")
+      .def("mark", &RegroupBackend::mark, free)
+      .def_property_readonly("explicit_marks", &RegroupBackend::explicit_marks)
       .def("epoch", &RegroupBackend::epoch, free)
       .def_property_readonly("coordinator", [](const RegroupBackend& b) { return b.config().coordinator; })
       .def_property_readonly("group", [](const RegroupBackend& b) { return b.config().group; })

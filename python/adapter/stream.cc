@@ -9,7 +9,8 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kSlice = std::chrono::milliseconds(100);
 
 bool has(const ViewInfo& view, int rank) {
-  return std::any_of(view.members.begin(), view.members.end(), [&](MemberId m) { return static_cast<int>(m.replica) == rank; });
+  return std::any_of(view.members.begin(), view.members.end(),
+                     [&](MemberId m) { return static_cast<int>(m.replica) == rank; });
 }
 
 }  // namespace
@@ -44,7 +45,8 @@ void Stream::push(const StreamOpPtr& op) {
     op->done.store(true, std::memory_order_release);
     return;
   }
-  const bool held = !queue_.empty() && std::any_of(queue_.begin(), queue_.end(), [](const auto& o) { return o->shape; });
+  const bool held =
+      !queue_.empty() && std::any_of(queue_.begin(), queue_.end(), [](const auto& o) { return o->shape; });
   queue_.push_back(op);
   if (!held) start(*op);
 }

@@ -1,11 +1,11 @@
-// Stream: the order of a process group's collectives, for an adapter that promises more than the core: ops whose shape is
-// the membership are done again by themselves in the next view, and every op has a deadline. Knows nothing of torch.
+// Stream: the order of a process group's collectives, for an adapter that promises more than the core: ops whose shape
+// is the membership are done again by themselves in the next view, and every op has a deadline. Knows nothing of torch.
 //
 // Rule of order: an op is started at once (asynchronously), unless an op behind whose form is the membership is not
 // settled: then it waits here, so that every member repeats such an op at the same place in the order of ops.
-// Threading: any thread may push, wait and poll. Who waits drives: it waits in the core for the front op, finishes it and
-// starts what it held up; a worker thread does so only for ops that somebody watches (futures).
-// After a failure: an op's status says what; the stream goes on. After close() everything ends with kClosed.
+// Threading: any thread may push, wait and poll. Who waits drives: it waits in the core for the front op, finishes it
+// and starts what it held up; a worker thread does so only for ops that somebody watches (futures). After a failure: an
+// op's status says what; the stream goes on. After close() everything ends with kClosed.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,7 @@ struct StreamOp {
   // Submits it in the view as it is now; called again after a view change when `shape`.
   std::function<Work(Group&, const ViewInfo&)> submit;
   std::function<void(const Outcome&)> finish;  // on success, before anybody is told; may be empty
-  std::function<void()> after;                       // on success, behind finish
+  std::function<void()> after;                 // on success, behind finish
   bool shape = false;
   int root = -1;  // rank that must be in the view; -1: none
   Time deadline;
@@ -60,7 +60,7 @@ class Stream {
   [[nodiscard]] std::vector<int> contributors() const;
   [[nodiscard]] Code last_error() const { return last_error_.load(); }
   void close();  // at once; idempotent
-  Group& group() { return *group_; }
+  [[nodiscard]] Group& group() const { return *group_; }
 
  private:
   void start(StreamOp& op);  // mutex_ held, as in the next two

@@ -3,8 +3,6 @@
 Ranks keep their numbers when one is lost; its contribution is missing. `contributors()` tells who took part in the last
 op; `ddp_hook` averages gradients by contributors. See docs/PYTORCH.md.
 """
-from __future__ import annotations
-
 import typing as _t
 
 import torch as _torch
@@ -13,7 +11,7 @@ import torch.distributed as _dist
 if _t.TYPE_CHECKING:
     from datetime import timedelta
 
-__all__ = ["contributors", "members", "epoch", "empty", "ddp_hook", "supports_reconfigure", "get_reconfigure_handle",
+__all__ = ["Elastic", "StatefulSampler", "contributors", "members", "epoch", "mark", "empty", "ddp_hook", "supports_reconfigure", "get_reconfigure_handle",
            "reconfigure", "abort"]
 _module: _t.Any = None
 
@@ -71,6 +69,12 @@ def epoch(group: _t.Any = None) -> int:
     return _backend(group).epoch()
 
 
+def mark(group: _t.Any = None) -> None:
+    """A step ends here: a barrier at which who comes back enters. With pg_options={"explicit_marks": True} (or
+    REGROUP_EXPLICIT_MARKS=1) the only such place; else every op is one."""
+    _backend(group).mark()
+
+
 def empty(*size: int, dtype: _torch.dtype = _torch.float32, group: _t.Any = None) -> _torch.Tensor:
     """Zeroed tensor on registered shared memory, which peers on the host read directly. Free it before the group ends."""
     shape = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
@@ -109,7 +113,7 @@ def get_reconfigure_handle(group: _t.Any = None) -> str:
     return f"regroup:{backend.coordinator}:{backend.rank()}:{backend.size()}:{backend.root}"
 
 
-def reconfigure(uuid: str, handles: _t.Sequence[str], timeout: timedelta | float = 60.0, group: _t.Any = None) -> _t.Any:
+def reconfigure(uuid: str, handles: _t.Sequence[str], timeout: "timedelta | float" = 60.0, group: _t.Any = None) -> _t.Any:
     """A group `uuid` of those whose handles are given, in their order, at the coordinator of the first. Returns a backend.
 
     Who survives needs none of this: membership changes by itself. It is here for callers written to that interface.
@@ -121,3 +125,10 @@ def reconfigure(uuid: str, handles: _t.Sequence[str], timeout: timedelta | float
 def abort(group: _t.Any = None) -> None:
     """Ends the group at this member at once: what is pending raises, the others go on without it."""
     _backend(group).abort()
+
+
+def __getattr__(name: str) -> _t.Any:  # not at import: torch imports this module to register the backend
+    if name in ("Elastic", "StatefulSampler"):
+        from . import elastic
+        return getattr(elastic, name)
+    raise AttributeError(f"module 'regroup.torch' has no attribute {name!r}")

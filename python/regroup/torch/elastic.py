@@ -1,0 +1,158 @@
+"""Elastic: a training loop that survives its ranks.
+
+    elastic = regroup.torch.Elastic(model=model, optimizer=optimizer, scheduler=scheduler, sampler=sampler)
+    for step in elastic.steps(1000):
+        batch = dataset[elastic.indices(64)]
+        optimizer.zero_grad(); loss(model(batch)).backward(); optimizer.step()
+
+A step is done when its body has ended. Who comes back (a new process with the same rank) is given the state of the lowest
+rank that lives before its first step, and goes on at that step. Samples are drawn from one stream for all ranks: each goes
+to one member, also when the membership changes.
+"""
+import typing as t
+
+import torch
+import torch.distributed as dist
+
+from . import _backend
+
+
+class StatefulSampler:
+    """A shuffled stream of indices, the same at every rank; draw() cuts a batch into the members' parts. Every sample of an
+    epoch is given to exactly one member of the membership that drew it. State: epoch and position."""
+
+    def __init__(self, size: int, seed: int = 0) -> None:
+        if size < 1:
+            raise ValueError("StatefulSampler: size must be positive")
+        self.size, self.seed, self.epoch, self.position = size, seed, 0, 0
+        self._order: t.Optional[torch.Tensor] = None
+
+    def _shuffled(self) -> torch.Tensor:
+        if self._order is None:
+            generator = torch.Generator().manual_seed(self.seed * 1000003 + self.epoch)
+            self._order = torch.randperm(self.size, generator=generator)
+        return self._order
+
+    def draw(self, per_member: int, members: t.Sequence[int], rank: int) -> torch.Tensor:
+        """The next per_member * len(members) samples (fewer at the end of an epoch): this rank's part of them."""
+        if self.position >= self.size:
+            self.epoch, self.position, self._order = self.epoch + 1, 0, None
+        part = self._shuffled()[self.position:self.position + per_member * len(members)]
+        self.position += len(part)
+        return part[list(members).index(rank)::len(members)]
+
+    def state_dict(self) -> dict[str, int]:
+        return {"size": self.size, "seed": self.seed, "epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        if state["size"] != self.size:
+            raise ValueError(f"StatefulSampler: state of {state['size']} samples, this one has {self.size}")
+        self.seed, self.epoch, self.position, self._order = state["seed"], state["epoch"], state["position"], None
+
+
+class Elastic:
+    """Registers what makes up a training run. Anything with state_dict() and load_state_dict() can be registered by name."""
+
+    def __init__(self, *, sampler: t.Optional[StatefulSampler] = None, group: t.Any = None, rng: bool = True,
+                 **parts: t.Any) -> None:
+        for name, part in parts.items():
+            if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+                raise TypeError(f"Elastic: {name} has no state_dict() and load_state_dict()")
+        self._group = group if group is not None else dist.group.WORLD
+        self._backend = _backend(self._group)
+        if not self._backend.explicit_marks:
+            raise RuntimeError('Elastic: say where ranks may enter: init_process_group("regroup", '
+                               'pg_options={"explicit_marks": True}), or REGROUP_EXPLICIT_MARKS=1')
+        self.rank = self._backend.rank()
+        self.sampler, self.rng, self._parts = sampler, rng, parts
+        self.step = 0
+        self.members: list[int] = []
+        self.changes = 0  # of the membership, as this member saw them
+        self._known: t.Optional[list[int]] = None
+
+    def state_dict(self) -> dict[str, t.Any]:
+        state: dict[str, t.Any] = {name: part.state_dict() for name, part in self._parts.items()}
+        state["elastic"] = {"step": self.step, "sampler": self.sampler.state_dict() if self.sampler else None,
+                            "rng": torch.get_rng_state() if self.rng else None}
+        return state
+
+    def load_state_dict(self, state: dict[str, t.Any]) -> None:
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
+        own = state["elastic"]
+        self.step = own["step"]
+        if self.sampler is not None:
+            self.sampler.load_state_dict(own["sampler"])
+        if self.rng and own["rng"] is not None:
+            torch.set_rng_state(own["rng"])
+
+    def save(self, path: str) -> None:
+        """A checkpoint, written whole or not at all."""
+        import os
+        torch.save(self.state_dict(), path + ".part")
+        os.replace(path + ".part", path)
+
+    def load(self, path: str) -> None:
+        self.load_state_dict(torch.load(path, weights_only=True))
+
+    def indices(self, per_member: int) -> torch.Tensor:
+        """This member's samples of the step."""
+        if self.sampler is None:
+            raise RuntimeError("Elastic: indices() needs a sampler")
+        return self.sampler.draw(per_member, self.members, self.rank)
+
+    def steps(self, n: int) -> t.Iterator[int]:
+        """Steps up to number n. Between two of them the members agree on who takes part; a new one is given the state."""
+        while True:
+            self._agree()
+            if self.step >= n:
+                return
+            yield self.step
+            self.step += 1
+
+    def ddp(self, model: torch.nn.Module, **keywords: t.Any) -> torch.nn.Module:
+        """DistributedDataParallel that a returning rank can make alone: nothing is sent when it is made, its buckets never
+        change, and gradients are averaged over who contributed."""
+        from . import ddp_hook
+        wrapped = torch.nn.parallel.DistributedDataParallel(
+            model, process_group=self._group, init_sync=False, find_unused_parameters=True, broadcast_buffers=False, **keywords)
+        wrapped.register_comm_hook(self._group, ddp_hook)
+        return wrapped
+
+    def average(self, model: torch.nn.Module) -> None:
+        """For plain modules: gradients become their average over who contributed."""
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch._utils._flatten_dense_tensors(grads)
+        dist.all_reduce(flat, op=dist.ReduceOp.AVG, group=self._group)
+        for grad, value in zip(grads, torch._utils._unflatten_dense_tensors(flat, grads)):
+            grad.copy_(value)
+
+    def _agree(self) -> None:
+        # Members end the step at a mark, where who comes back enters; behind it all tell what they have done: step + 1, or
+        # 0 of who has just begun. One outcome, so all see the same members. Who is behind is given the state.
+        if self._known is not None:
+            self._backend.mark()
+        mine = torch.zeros(self._backend.size(), dtype=torch.int64)
+        while True:
+            mine.zero_()
+            mine[self.rank] = 0 if self._known is None else self.step + 1
+            dist.all_reduce(mine, op=dist.ReduceOp.MAX, group=self._group)
+            now = self._backend.contributors()
+            told = [int(mine[rank]) for rank in now]
+            if max(told) == 0:
+                source = now[0]  # all begin: with the same state
+            elif min(told) != max(told):
+                source = now[told.index(max(told))]
+            else:
+                break
+            box: list[t.Any] = [self.state_dict() if self.rank == source else None]
+            try:
+                dist.broadcast_object_list(box, group_src=source, group=self._group)
+            except dist.DistBackendError:
+                continue  # the source was lost meanwhile: another one
+            if self.rank != source:
+                self.load_state_dict(box[0])
+            self._known = now
+        if self._known is not None and now != self._known:
+            self.changes += 1
+        self._known = self.members = now

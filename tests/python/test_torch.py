@@ -1,0 +1,267 @@
+"""The torch backend under torchrun and `regroup run`: values over dtypes and operations, bad input, time-outs, DDP, deaths."""
+import inspect
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("regroup.torch._c10d", reason="built without torch")
+
+
+def torchrun(function, ranks=2, timeout=120, tmp_path=None, check=True, environment=None):
+    """Plain torchrun, nothing else set."""
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(inspect.getsource(function)) + f"\n{function.__name__}()\n")
+    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("REGROUP_")}, **(environment or {})}
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks),
+                           str(program)], capture_output=True, text=True, timeout=timeout, env=environment)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_values_over_dtypes_and_operations_under_plain_torchrun(tmp_path):
+    def body():
+        import torch
+        import torch.distributed as dist
+        dist.init_process_group("regroup")
+        r, n = dist.get_rank(), dist.get_world_size()
+        op = dist.ReduceOp
+        fold = {op.SUM: lambda t: t.sum(0), op.PRODUCT: lambda t: t.prod(0), op.MIN: lambda t: t.min(0).values,
+                op.MAX: lambda t: t.max(0).values}
+        bits = {op.BAND: torch.bitwise_and, op.BOR: torch.bitwise_or, op.BXOR: torch.bitwise_xor}
+        real = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64]
+        for dtype in real:
+            every = torch.stack([(torch.arange(24) % 3 + 1 + k).to(dtype) for k in range(n)])
+            for o, f in fold.items():
+                want = f(every.double()).to(dtype)
+                t = every[r].clone()
+                dist.all_reduce(t, op=o)
+                assert torch.equal(t, want), (dtype, o, t, want)
+                t = every[r].clone()
+                dist.reduce(t, 1, op=o)
+                assert r != 1 or torch.equal(t, want)
+                part = torch.empty(24 // n, dtype=dtype)
+                dist.reduce_scatter_tensor(part, every[r].clone(), op=o)
+                assert torch.equal(part, want[r * (24 // n):(r + 1) * (24 // n)]), (dtype, o)
+            t = every[r].clone()
+            dist.all_reduce(t, op=op.AVG)
+            mean = every.double().sum(0) / n
+            assert torch.equal(t, (mean if dtype.is_floating_point else mean.trunc()).to(dtype)), (dtype, t)
+            if not dtype.is_floating_point:
+                for o, f in bits.items():
+                    want = every[0].clone()
+                    for k in range(1, n):
+                        want = f(want, every[k])
+                    t = every[r].clone()
+                    dist.all_reduce(t, op=o)
+                    assert torch.equal(t, want), (dtype, o)
+        for dtype in (torch.complex64, torch.complex128):
+            t = torch.full((5,), complex(r + 1, -r), dtype=dtype)
+            dist.all_reduce(t)
+            assert torch.equal(t, torch.full((5,), complex(n * (n + 1) / 2, -n * (n - 1) / 2), dtype=dtype))
+        for o, want in ((op.SUM, [True, True]), (op.PRODUCT, [True, False]), (op.BXOR, [n % 2 == 1, True])):
+            t = torch.tensor([True, r == 0])
+            dist.all_reduce(t, op=o)
+            assert t.tolist() == want, (o, t)
+        t = torch.ones(3)
+        dist.all_reduce(t, op=dist._make_nccl_premul_sum(2.0))
+        assert t[0] == 2 * n
+        for dtype in real + [torch.bool, torch.complex64, torch.float8_e4m3fn]:
+            mine = (torch.arange(6) % 2 + r).to(dtype)
+            raw = [(torch.arange(6) % 2 + k).to(dtype) for k in range(n)]
+            same = lambda a, b: torch.equal(a.view(torch.uint8), b.view(torch.uint8))
+            outs = [torch.empty(6, dtype=dtype) for _ in range(n)]
+            dist.all_gather(outs, mine)
+            assert all(same(a, b) for a, b in zip(outs, raw)), dtype
+            whole = torch.empty(6 * n, dtype=dtype)
+            dist.all_gather_into_tensor(whole, mine)
+            assert same(whole, torch.cat([x.view(torch.uint8) for x in raw]).view(dtype))
+            b = raw[r].clone()
+            dist.broadcast(b, 1)
+            assert same(b, raw[1])
+            outs = [torch.empty(6, dtype=dtype) for _ in range(n)] if r == 0 else None
+            dist.gather(mine, outs, 0)
+            assert r != 0 or all(same(a, b) for a, b in zip(outs, raw))
+            got = torch.empty(6, dtype=dtype)
+            dist.scatter(got, raw if r == 1 else None, 1)
+            assert same(got, mine)
+            outs = [torch.empty(r + 1, dtype=dtype) for _ in range(n)]
+            dist.all_to_all(outs, [mine[:1].expand(k + 1).contiguous() for k in range(n)])
+            assert all(same(outs[k], raw[k][:1].expand(r + 1).contiguous()) for k in range(n))
+        outs = [torch.empty(3 + k) for k in range(n)]
+        dist.all_gather(outs, torch.full((3 + r,), float(r)))
+        assert all((outs[k] == k).all() for k in range(n))
+        objects = [None] * n
+        dist.all_gather_object(objects, {"rank": r})
+        assert [o["rank"] for o in objects] == list(range(n))
+        dist.barrier()
+        work = dist.all_reduce(torch.ones(4), async_op=True)
+        assert work.get_future().wait()[0].tolist() == [float(n)] * 4 and work.wait() and work.is_completed()
+        if r == 0:
+            for tag in (7, 8):
+                dist.send(torch.full((4,), float(tag)), 1, tag=tag)
+        elif r == 1:
+            got = torch.empty(4)
+            dist.recv(got, 0, tag=8)
+            assert got[0] == 8
+            assert dist.recv(got, tag=7) == 0 and got[0] == 7
+        group = dist.new_group(list(range(n - 1, -1, -1)))
+        t = torch.ones(2)
+        dist.all_reduce(t, group=group)
+        assert t[0] == n
+        with dist._coalescing_manager():
+            a, b = torch.ones(2), torch.ones(3)
+            dist.all_reduce(a)
+            dist.all_reduce(b)
+        assert a[0] == n and b[0] == n
+        dist.destroy_process_group()
+        dist.init_process_group("regroup")  # again, in the same job
+        dist.all_reduce(t)
+        assert t[0] == n * n
+        dist.destroy_process_group()
+        print("fine", flush=True)
+    done = torchrun(body, 3, tmp_path=tmp_path)
+    assert done.stdout.count("fine") == 3, done.stdout + done.stderr
+
+
+def test_bad_input_and_absent_ranks_raise_and_the_group_goes_on(tmp_path):
+    def body():
+        import time
+        from datetime import timedelta
+        import torch
+        import torch.distributed as dist
+        dist.init_process_group("regroup", timeout=timedelta(seconds=20))
+        r = dist.get_rank()
+
+        def raises(kind, why, call):
+            try:
+                call()
+            except kind as e:
+                assert why in str(e), str(e)
+            else:
+                raise AssertionError("no exception: " + why)
+        raises(ValueError, "contiguous", lambda: dist.all_reduce(torch.zeros(4, 4)[:, 1]))
+        raises(ValueError, "sparse", lambda: dist.all_reduce(torch.zeros(4, 4).to_sparse()))
+        raises(ValueError, "size", lambda: dist.all_gather_into_tensor(torch.zeros(5), torch.zeros(4)))
+        raises(ValueError, "elements", lambda: dist.scatter(torch.zeros(2), [torch.zeros(3)] * 2 if r == 0 else None, 0)) if r == 0 else None
+        raises(RuntimeError, "kMismatch", lambda: dist.all_reduce(torch.zeros(3 + r)))
+        if r == 0:
+            work = dist.all_reduce(torch.zeros(3), async_op=True)
+            begin = time.monotonic()
+            raises(RuntimeError, "Timed out", lambda: work.wait(timedelta(seconds=0.5)))
+            assert time.monotonic() - begin < 3
+        else:
+            time.sleep(1.5)
+            raises(RuntimeError, "kCancelled", lambda: dist.all_reduce(torch.zeros(3)))
+        t = torch.ones(3)
+        dist.all_reduce(t)
+        assert t[0] == 2
+        dist.destroy_process_group()
+        raises(ValueError, "init", lambda: dist.all_reduce(t))
+        print("fine", flush=True)
+    done = torchrun(body, 2, tmp_path=tmp_path)
+    assert done.stdout.count("fine") == 2, done.stdout + done.stderr
+
+
+TRAIN = '''
+def body(hook, kill_rank, kill_step):
+    import hashlib, os, signal, time
+    import torch
+    import torch.distributed as dist
+    import regroup.torch
+    from torch.nn.parallel import DistributedDataParallel as DDP
+    dist.init_process_group("regroup")
+    rank = dist.get_rank()
+    torch.manual_seed(1)
+    model = torch.nn.Sequential(torch.nn.Linear(40, 200), torch.nn.ReLU(), torch.nn.Linear(200, 10))
+    model = DDP(model, bucket_cap_mb=0.01)
+    if hook:
+        model.register_comm_hook(None, regroup.torch.ddp_hook)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    data = torch.Generator().manual_seed(rank)
+    seen, longest = [], 0.0
+    for step in range(30):
+        if rank == kill_rank and step == kill_step:
+            import threading
+            threading.Timer(0.002, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()
+        begin = time.monotonic()
+        x, y = torch.randn(16, 40, generator=data), torch.randint(0, 10, (16,), generator=data)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        seen.append(len(regroup.torch.contributors()))
+        optimizer.step()
+        longest = max(longest, time.monotonic() - begin)
+    bits = hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest()
+    print(f"end rank={rank} contributors={seen[0]},{seen[-1]} steps={len(seen)} bits={bits} longest={longest:.3f}", flush=True)
+    dist.destroy_process_group()
+'''
+
+
+@pytest.mark.parametrize("hook", [True, False])
+def test_ddp_survives_a_sigkilled_rank_with_the_same_bits(tmp_path, hook):
+    from regroup._command import program
+    source = TRAIN + f"\nbody({hook}, 1, 10)\n"
+    done = subprocess.run([program(), "run", "-n", "3", "--timeout", "90", "--no-prefix", "--quiet", "--", sys.executable, "-c", source],
+                          capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "OMP_NUM_THREADS": "1", "REGROUP_TORCH_FIXED_DIVISOR": "0" if hook else "1",
+                               "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())})
+    ends = [dict(w.split("=") for w in line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("end ")]
+    assert sorted(e["rank"] for e in ends) == ["0", "2"], done.stdout + done.stderr
+    assert ends[0]["bits"] == ends[1]["bits"]
+    assert all(e["contributors"] == "3,2" and e["steps"] == "30" for e in ends), ends
+
+
+def test_the_fixed_divisor_is_corrected_to_the_average_of_the_survivors(tmp_path):
+    from regroup._command import program
+    source = textwrap.dedent('''
+        import os, signal
+        import torch, torch.distributed as dist
+        import regroup.torch
+        dist.init_process_group("regroup")
+        rank = dist.get_rank()
+        dist.barrier()
+        if rank == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        while 0 in regroup.torch.contributors():  # the same at everybody, unlike members()
+            dist.barrier()
+        t = torch.full((7,), float(rank)) / 3
+        dist.all_reduce(t)
+        assert torch.allclose(t, torch.full((7,), 1.5)), t          # of 1 and 2
+        out = [torch.ones(2) for _ in range(3)]
+        dist.all_gather(out, torch.full((2,), float(rank)))
+        assert [int(o[0]) for o in out] == [0, 1, 2] and out[0].tolist() == [0, 0]
+        part, whole = torch.zeros(2), torch.arange(6.)
+        dist.reduce_scatter_tensor(part, whole)
+        assert torch.equal(part, 3 * whole[2 * rank:2 * rank + 2]), part  # twice, scaled to three
+        got, give = torch.full((3,), 9.), torch.full((3,), float(rank))
+        dist.all_to_all_single(got, give)
+        assert got.tolist() == [0, 1, 2], got
+        try:
+            dist.broadcast(t, 0)
+            raise SystemExit("a lost root must raise")
+        except RuntimeError as e:
+            assert "root" in str(e), e
+        try:
+            dist.recv(t, 0)
+            raise SystemExit("a lost sender must raise")
+        except RuntimeError as e:
+            assert "rank 0" in str(e), e
+        assert regroup.torch.contributors() == [1, 2]
+        print("fine", flush=True)
+    ''')
+    done = subprocess.run([program(), "run", "-n", "3", "--timeout", "60", "--", sys.executable, "-c", source],
+                          capture_output=True, text=True, timeout=90,
+                          env={**os.environ, "REGROUP_TORCH_FIXED_DIVISOR": "1", "MASTER_ADDR": "127.0.0.1",
+                               "MASTER_PORT": str(free_port())})
+    assert done.stdout.count("fine") == 2, done.stdout + done.stderr
+
+
+def free_port():
+    import socket
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
