@@ -36,6 +36,9 @@ class Chaos(unittest.TestCase):
         self.assertGreater(found["ops"], 100)
         for fault in found["recovery_ms"].values():
             self.assertLessEqual({"p50", "p99", "max"}, fault.keys())
+        for life in found["growth"]:
+            self.assertEqual(len(life["rss_mib"]), len(life["descriptors"]))
+            self.assertTrue(all(0 < mib <= life["rss_mib_peak"] for mib in life["rss_mib"]), life)
         self.assertEqual(left, [], "a run that found nothing leaves nothing behind")
         if os.geteuid() == 0:
             self.assertFalse([s for s in found["skipped"] if s.startswith("partition")], found["skipped"])

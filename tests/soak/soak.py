@@ -123,8 +123,8 @@ def table(rows):
         for r in chaos:
             for g in r["figures"].get("growth", []):
                 if g["to_s"] - g["from_s"] > 300:
-                    print(f"\nGrowth ({r['part']}, {g['arena']}): rank {g['rank']} from {g['from_s']:.0f} to {g['to_s']:.0f} s: "
-                          f"{g['rss_mib_first']} to {g['rss_mib_last']} MiB, {g['descriptors_first']} to {g['descriptors_last']} descriptors.")
+                    print(f"\nGrowth ({r['part']}, {r['commit']}, {g['arena']}): rank {g['rank']} from {g['from_s']:.0f} to {g['to_s']:.0f} s, "
+                          f"medians of tenths: MiB {g.get('rss_mib')}, peak {g['rss_mib_peak']}; descriptors {g.get('descriptors')}.")
     sims = [r for r in rows if r["part"].startswith("sim")]
     if sims:
         seeds = {r["part"]: r["figures"].get("seeds", 0) for r in sims}

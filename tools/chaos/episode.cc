@@ -118,29 +118,36 @@ Instant Episode::last_view(Bits without, Bits ignoring, Instant from) const {
   return last_of(views_, ignoring, [&](const Seen& v) { return v.at > from && (v.members & without) == 0; });
 }
 
-Instant Episode::last_commit(Bits ignoring, Instant from, bool in_new_view) const {
-  const std::uint64_t old = in_new_view ? epoch_at(from) : 0;
-  return last_of(commits_, ignoring, [&](const Seen& c) { return c.at > from && c.epoch > old; });
+Instant Episode::last_commit(Bits ignoring, Instant from, std::uint64_t above) const {
+  return last_of(commits_, ignoring, [&](const Seen& c) { return c.at > from && c.epoch > above; });
+}
+
+std::uint64_t Episode::epoch_before(Bits victims, Instant from) const {
+  std::uint64_t epoch = UINT64_MAX;
+  for (std::size_t r = 0; r < views_.size(); ++r)
+    for (const Seen& v : views_[r])
+      if ((victims >> r & 1) == 0 && v.at > from && (v.members & victims) == 0) epoch = std::min(epoch, v.epoch - 1);
+  return epoch;
 }
 
 void Episode::recovered(const std::string& kind, Duration view, Duration commit) {
   tally_.recovered(kind, name_of(setup_.arena), how_ + ", cycle " + std::to_string(cycles_), view, commit);
 }
 
-Status Episode::measure(const std::string& kind, Bits victims, Instant from) {
+Status Episode::measure(const std::string& kind, Bits victims, Instant from, Instant since) {
   Instant view{0}, commit{0};
   Status s = wait_until("view and commit without the victims of " + kind + " at all survivors", hang_bound(), [&] {
-    view = last_view(victims, victims, from), commit = last_commit(victims, from, true);
+    view = last_view(victims, victims, since), commit = last_commit(victims, from, epoch_before(victims, since));
     return view.ns > 0 && commit.ns > 0;
   });
-  if (s.ok()) recovered(kind, view - from, commit - from);
+  if (s.ok() && view > from) recovered(kind, view - from, commit - from);
   return s;
 }
 
 Status Episode::measure_commit(const std::string& kind, Instant from) {
   Instant commit{0};
   Status s = wait_until("commit after " + kind + " at all members", hang_bound(), [&] {
-    commit = last_commit(0, from, false);
+    commit = last_commit(0, from, 0);
     return commit.ns > 0;
   });
   if (!s.ok()) return s;
@@ -151,13 +158,25 @@ Status Episode::measure_commit(const std::string& kind, Instant from) {
 
 void Episode::sample() {
   next_sample_ = now() + kBetweenSamples;
-  for (const Fleet::Usage& u : fleet_.usage()) {
-    if (u.age_s < kSettledAge_s) continue;
-    Tally::Growth& g = growth_[u.pid];
-    if (g.early_s == 0) g = {name_of(setup_.arena), u.rank, u.age_s, 0, u.rss_mib, 0, 0, u.descriptors, 0};
-    g.late_s = u.age_s, g.late_mib = u.rss_mib, g.late_fds = u.descriptors;
-    g.peak_mib = std::max(g.peak_mib, u.rss_mib);
+  for (const Fleet::Usage& u : fleet_.usage())
+    if (u.age_s >= kSettledAge_s) usage_[u.pid].push_back(u);
+}
+
+// The longest life of the episode. Members come and go, and with them what is mapped: so medians, not moments.
+std::optional<Tally::Growth> Episode::growth() const {
+  auto longest = std::max_element(usage_.begin(), usage_.end(),
+                                  [](auto& a, auto& b) { return a.second.size() < b.second.size(); });
+  if (longest == usage_.end()) return std::nullopt;
+  const std::vector<Fleet::Usage>& samples = longest->second;
+  Tally::Growth g{name_of(setup_.arena), samples[0].rank, samples[0].age_s, samples.back().age_s, 0, {}, {}};
+  for (const Fleet::Usage& u : samples) g.peak_mib = std::max(g.peak_mib, u.rss_mib);
+  for (std::size_t part = 0; part < 10; ++part) {
+    std::vector<double> mib, descriptors;
+    for (std::size_t i = samples.size() * part / 10; i < samples.size() * (part + 1) / 10; ++i)
+      mib.push_back(samples[i].rss_mib), descriptors.push_back(samples[i].descriptors);
+    if (!mib.empty()) g.mib.push_back(percentile(mib, 50)), g.descriptors.push_back(percentile(descriptors, 50));
   }
+  return g;
 }
 
 // The episode is over, one way or the other: its account goes into the tally.
@@ -173,10 +192,7 @@ Status Episode::end_of_life(Status status) {
   tally_.lost_steps += ledger_.lost_steps();
   for (const std::string& finding : ledger_.findings()) tally_.find(finding);
   if (const std::uint64_t n = fleet_.lost_views(); n > 0) tally_.find(std::to_string(n) + " views were not recorded");
-  auto longest = std::max_element(growth_.begin(), growth_.end(), [](auto& a, auto& b) {
-    return a.second.late_s - a.second.early_s < b.second.late_s - b.second.early_s;
-  });
-  if (longest != growth_.end()) tally_.growth.push_back(longest->second);
+  if (auto g = growth()) tally_.growth.push_back(std::move(*g));
   // The protocol's own guarantees, judged on what the members' flight recorders still hold.
   std::vector<std::string> check = {"/proc/self/exe", "check"};
   for (std::string& file : fleet_.flight_records()) check.push_back(std::move(file));

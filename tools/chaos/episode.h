@@ -34,15 +34,20 @@ class Episode {
   // When the last rank that is not in `ignoring` installed its first view after `from` with none of `without` in it; 0:
   // not all have yet.
   [[nodiscard]] Instant last_view(Bits without, Bits ignoring, Instant from) const;
-  // Likewise of commits, in a view that is newer than those of `from` where `in_new_view` (a victim may be back in it).
-  [[nodiscard]] Instant last_commit(Bits ignoring, Instant from, bool in_new_view) const;
+  // Likewise of commits, in views behind epoch `above`.
+  [[nodiscard]] Instant last_commit(Bits ignoring, Instant from, std::uint64_t above) const;
+  // The last epoch before that of the first view without `victims` after `from`, at any survivor.
+  [[nodiscard]] std::uint64_t epoch_before(Bits victims, Instant from) const;
   void recovered(const std::string& kind, Duration view, Duration commit);
-  // Waits for both, victims ignored, then into the tally.
-  Status measure(const std::string& kind, Bits victims, Instant from);
+  // Waits for both, victims ignored, then into the tally. A victim that stood still since `since` may have been evicted
+  // before `from`: then there is nothing to measure.
+  Status measure(const std::string& kind, Bits victims, Instant from, Instant since);
+  Status measure(const std::string& kind, Bits victims, Instant from) { return measure(kind, victims, from, from); }
   // For faults that need no view change: waits until all have committed; a view that came is measured too.
   Status measure_commit(const std::string& kind, Instant from);
   Status end_of_life(Status status);
   void sample();
+  [[nodiscard]] std::optional<Tally::Growth> growth() const;
 
   // Faults (episode_faults.cc). Each leaves all processes running and all links whole.
   Status fault(FaultKind kind);
@@ -54,7 +59,7 @@ class Episode {
   Status duplicate();
   Status restart(int rank, const std::string& points = "");
   // Lets the rank be a process that stops itself at the point, and waits until it has; false: the point was not reached.
-  Result<bool> stop_at(int rank, const std::string& point, const std::function<Status()>& meanwhile = {});
+  Result<Instant> stop_at(int rank, const std::string& point, const std::function<Status()>& meanwhile = {});
   Result<int> kill_and_arm(int rank, const std::string& point);
   Duration drawn(int low_ms, int high_ms);
   [[nodiscard]] int drawn_rank(bool may_be_spared = false);
@@ -81,7 +86,7 @@ class Episode {
   void begin_cycle();
   SeenBy views_, commits_;
   std::uint64_t epoch_ = 0;  // when the cycle began
-  std::map<pid_t, Tally::Growth> growth_;
+  std::map<pid_t, std::vector<Fleet::Usage>> usage_;  // samples of every process
   Instant next_sample_{0};
   bool started_ = false;
   Fleet fleet_;  // last: ends first

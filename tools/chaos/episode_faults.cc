@@ -50,13 +50,14 @@ Status Episode::restart(int rank, const std::string& points) {
   return {};
 }
 
-// The rank's process is killed (a fault of its own) and comes back with a protocol point armed.
-Result<bool> Episode::stop_at(int rank, const std::string& point, const std::function<Status()>& meanwhile) {
+// The rank's process is killed (a fault of its own) and comes back with a protocol point armed. When it was started again.
+Result<Instant> Episode::stop_at(int rank, const std::string& point, const std::function<Status()>& meanwhile) {
   excused_ |= bit(rank);
   how_ = "rank " + std::to_string(rank) + ", to be armed";
   const Instant killed = fleet_.kill(fleet_.slot_of(rank));
   ++tally_.faults["kill"];
   if (Status s = measure("kill", bit(rank), killed); !s.ok()) return s.error();
+  const Instant back = now();
   if (Status s = restart(rank, point + "=stop"); !s.ok()) return s.error();
   if (meanwhile) {
     if (Status s = wait_full(); !s.ok()) return s.error();
@@ -67,26 +68,28 @@ Result<bool> Episode::stop_at(int rank, const std::string& point, const std::fun
   if (s.ok()) {
     how_ = "rank " + std::to_string(rank) + " at " + point;
     ++tally_.points[point.substr(0, point.find('#'))];
-    return true;
+    return back;
   }
   if (s.code() != Code::kTimeout) return s.error();
   ++tally_.unfired;
-  return false;
+  return back;
 }
 
 Status Episode::kill() {
   const int victim = drawn_rank();
+  Instant since{0};
   if (rng_.below(3) == 0) {  // at a point of the protocol: it stops there, and is killed where it stands
     const std::string point = std::string(kOpPoints[rng_.below(std::size(kOpPoints))]) + "#" + std::to_string(1 + rng_.below(20));
     auto stopped = stop_at(victim, point);
     if (!stopped.ok()) return stopped.error();
+    since = *stopped;
   } else {
     excused_ = bit(victim);
     how_ = "rank " + std::to_string(victim);
   }
   const Instant at = fleet_.kill(fleet_.slot_of(victim));
   ++tally_.faults["kill"];
-  if (Status s = measure("kill", bit(victim), at); !s.ok()) return s;
+  if (Status s = measure("kill", bit(victim), at, since.ns > 0 ? since : at); !s.ok()) return s;
   if (Status s = wait_for(drawn(0, 100)); !s.ok()) return s;
   return restart(victim);
 }
@@ -114,7 +117,7 @@ Status Episode::view_change_kill() {
   const Bits both = bit(first) | bit(second);
   Instant view{0}, commit{0};
   Status s = wait_until("view and commit without two victims at all survivors", hang_bound(), [&] {
-    view = last_view(both, both, first_at), commit = last_commit(both, first_at, true);
+    view = last_view(both, both, first_at), commit = last_commit(both, first_at, epoch_before(both, first_at));
     return view.ns > 0 && commit.ns > 0;
   });
   if (!s.ok()) return s;
@@ -131,10 +134,12 @@ Status Episode::stop() {
   const int victim = drawn_rank(true);
   const std::uint64_t way = rng_.below(4);
   excused_ = bit(victim);
+  Instant since{0};
   if (way == 0 && victim >= setup_.arguments.spared) {
     const std::string point = std::string(kOpPoints[rng_.below(std::size(kOpPoints))]) + "#" + std::to_string(1 + rng_.below(20));
     auto stopped = stop_at(victim, point);
     if (!stopped.ok()) return stopped.error();
+    since = *stopped;
   }
   how_ = "rank " + std::to_string(victim);
   const bool evicts = way != 1;
@@ -142,7 +147,7 @@ Status Episode::stop() {
   const Instant at = fleet_.signal(fleet_.slot_of(victim), SIGSTOP);
   ++tally_.faults["stop"];
   if (evicts)
-    if (Status s = measure("stop", bit(victim), at); !s.ok()) return s;
+    if (Status s = measure("stop", bit(victim), at, since.ns > 0 ? since : at); !s.ok()) return s;
   if (Status s = wait_for(std::max(at + length - now(), Duration{0})); !s.ok()) return s;
   const Instant back = fleet_.signal(fleet_.slot_of(victim), SIGCONT);
   return evicts ? Status{} : measure_commit("short_stop", back);

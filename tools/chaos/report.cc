@@ -10,14 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-// Nearest rank. 0: no values.
-double percentile(std::vector<double> values, double percent) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const auto rank = static_cast<std::size_t>(std::ceil(percent / 100 * static_cast<double>(values.size())));
-  return values[std::max<std::size_t>(rank, 1) - 1];
-}
-
 double rounded(double value) { return std::round(value * 100) / 100; }
 
 json summary(const std::map<std::string, std::vector<double>>& by_kind) {
@@ -47,9 +39,8 @@ std::string report_json(const ChaosArguments& a, const Tally& t, double wall_s) 
   }
   json growth = json::array();
   for (const Tally::Growth& g : t.growth)
-    growth.push_back({{"arena", g.arena}, {"rank", g.rank}, {"from_s", rounded(g.early_s)}, {"to_s", rounded(g.late_s)},
-                      {"rss_mib_first", rounded(g.early_mib)}, {"rss_mib_last", rounded(g.late_mib)}, {"rss_mib_peak", rounded(g.peak_mib)},
-                      {"descriptors_first", g.early_fds}, {"descriptors_last", g.late_fds}});
+    growth.push_back({{"arena", g.arena}, {"rank", g.rank}, {"from_s", rounded(g.from_s)}, {"to_s", rounded(g.to_s)},
+                      {"rss_mib_peak", rounded(g.peak_mib)}, {"rss_mib", g.mib}, {"descriptors", g.descriptors}});
   json by_arena = json::object(), slowest = json::array();
   for (const auto& [arena, kinds] : t.by_arena_ms) by_arena[arena] = summary(kinds);
   for (const Tally::Slow& s : t.slowest) slowest.push_back({{"fault", s.kind}, {"arena", s.arena}, {"how", s.how}, {"ms", rounded(s.ms)}});
@@ -102,9 +93,9 @@ std::string report_text(const ChaosArguments& a, const Tally& t, double wall_s) 
   for (const Tally::Slow& s : t.slowest)
     text += "  slow: " + s.kind + ", " + s.arena + ", " + s.how + ": " + number(s.ms) + " ms\n";
   for (const Tally::Growth& g : t.growth)
-    text += "  " + g.arena + ": rank " + std::to_string(g.rank) + " from " + number(g.early_s) + " to " + number(g.late_s) + " s: " +
-            number(g.early_mib) + " to " + number(g.late_mib) + " MiB, " + std::to_string(g.early_fds) + " to " +
-            std::to_string(g.late_fds) + " descriptors\n";
+    text += "  " + g.arena + ": rank " + std::to_string(g.rank) + " from " + number(g.from_s) + " to " + number(g.to_s) + " s: " +
+            number(g.mib.front()) + " to " + number(g.mib.back()) + " MiB, " + number(g.descriptors.front()) + " to " +
+            number(g.descriptors.back()) + " descriptors (medians of the first and last tenth)\n";
   for (const std::string& s : t.skipped) text += "  left out: " + s + "\n";
   text += "  wrong results " + std::to_string(t.wrong) + ", lost steps " + std::to_string(t.lost_steps) + ", hangs " +
           std::to_string(t.hangs) + ", unexpected ends " + std::to_string(t.unexpected_ends) + ", false suspicions " +

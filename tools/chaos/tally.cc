@@ -1,8 +1,16 @@
 #include "tools/chaos/tally.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace regroup::chaos {
+
+double percentile(std::vector<double> values, double percent) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  const auto rank = static_cast<std::size_t>(std::ceil(percent / 100 * static_cast<double>(values.size())));
+  return values[std::max<std::size_t>(rank, 1) - 1];
+}
 
 void Tally::recovered(const std::string& kind, const std::string& arena, const std::string& how, Duration view, Duration commit) {
   if (commit.ns > 0) next_commit_ms[kind].push_back(commit.ms());

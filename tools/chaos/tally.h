@@ -10,6 +10,9 @@
 
 namespace regroup::chaos {
 
+// Nearest rank. 0: no values.
+[[nodiscard]] double percentile(std::vector<double> values, double percent);
+
 struct Tally {
   static constexpr std::size_t kKeptFindings = 40;
   static constexpr std::size_t kKeptSlow = 12;
@@ -34,11 +37,11 @@ struct Tally {
   int unfired = 0;           // protocol points that were armed and not reached
   std::vector<std::string> skipped, findings;
 
-  struct Growth {  // of one process: memory and descriptors early in its life and at its last sample
+  struct Growth {  // of one process: its memory and descriptors in ten equal parts of its life, each a median
     std::string arena;
     int rank = 0;
-    double early_s = 0, late_s = 0, early_mib = 0, late_mib = 0, peak_mib = 0;
-    int early_fds = 0, late_fds = 0;
+    double from_s = 0, to_s = 0, peak_mib = 0;
+    std::vector<double> mib, descriptors;
   };
   std::vector<Growth> growth;  // the longest life of every episode
 
