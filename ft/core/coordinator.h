@@ -6,7 +6,8 @@
 // View change (unplanned): wedge all candidates, wait for their reports (one deadline, then go on without the silent),
 // trim = min of reported prepared, cut below the first op whose digests differ, log, install. Planned (joins, leaves):
 // notice, cut at a mark, wedge, joiners take the state as of trim from a member that has committed it, or, having caught
-// up before, the last results up to trim (one deadline, in the second case that of a wedge), log, install. If a member fails meanwhile the change is completed without joiners and leavers, and the planned one begins again.
+// up before, the last results up to trim (one deadline, in the second case that of a wedge), log, install. If a member
+// fails meanwhile the change is completed without joiners and leavers, and the planned one begins again.
 #pragma once
 
 #include <map>

@@ -83,13 +83,24 @@ CoordinatorServer::Counters CoordinatorServer::counters() const {
 
 void CoordinatorServer::Impl::stop() {
   stop_.store(true, std::memory_order_release);
+  wake();
+}
+
+void CoordinatorServer::Impl::wake() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t n = ::write(wake_.get(), &one, sizeof one);
 }
 
+void CoordinatorServer::Impl::on_wake() {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t n = ::read(wake_.get(), &count, sizeof count);
+  root_.on_wake();
+  for (auto& [name, group] : subgroups_) group->on_wake();
+}
+
 Status CoordinatorServer::Impl::run() {
   if (Status s = poller_.open(); !s) return s;
-  if (Status s = poller_.add(wake_.get(), EPOLLIN, [](std::uint32_t) {}); !s) return s;
+  if (Status s = poller_.add(wake_.get(), EPOLLIN, [this](std::uint32_t) { on_wake(); }); !s) return s;
   if (Status s = poller_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept_all(); }); !s) return s;
   next_tick_ = now() + options_.tick;
   root_.event("started log=" + std::to_string(root_.log_id()) +

@@ -3,10 +3,12 @@
 // Ownership: listener, connections, log. Threading: open and run on one thread; stop from any thread or a signal
 // handler. After a failure: a bad connection is closed and counted, nobody else notices; a failed log write ends run()
 // with an error. Bounded: connections, bytes per connection, time until a connection has said who it is. Upholds G6: a
-// decision is sent only when the log has it on disk.
+// decision is sent only when the log has it on disk. The log is written beside the loop: while a disk stalls, members
+// are still answered, and nothing is decided.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,6 +35,7 @@ struct CoordinatorOptions {
   Duration tick = Duration::from_ms(20);
   Duration hello_deadline = Duration::from_ms(5000);
   std::size_t max_connections = 4096;
+  std::function<void()> before_log_write;  // tests: called on the thread that writes the log
   Duration idle_exit{0};           // end when no member was connected for this long; 0: never
   bool exit_when_left = false;     // end when the last view is empty (everybody has left) and nobody is connected
   bool remove_log_at_end = false;  // after either of these ends: nobody can continue that history

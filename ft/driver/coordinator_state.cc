@@ -13,6 +13,7 @@ namespace regroup {
 namespace {
 
 constexpr std::size_t kMaxEvents = 64;
+constexpr Duration kSlowLog = Duration::from_ms(500);
 
 CoordinatorConfig config_of(const CoordinatorOptions& options, LogId log) {
   CoordinatorConfig c;
@@ -55,7 +56,7 @@ CoordinatorGroup::CoordinatorGroup(CoordinatorOutlet& outlet, CoordinatorOptions
 Duration CoordinatorGroup::deserted() const { return bound_.empty() ? now() - last_member_ : Duration{}; }
 
 bool CoordinatorGroup::left() const {
-  return log_.last() && log_.last()->view.members.empty() && core_.phase() == Coordinator::Phase::kIdle;
+  return core_.last() && core_.last()->view.members.empty() && core_.phase() == Coordinator::Phase::kIdle;
 }
 
 void CoordinatorGroup::tick() {
@@ -78,8 +79,8 @@ void CoordinatorGroup::event(std::string text) {
 }
 
 std::string CoordinatorGroup::name_of(const Incarnation& inc) const {
-  if (log_.last())
-    if (auto i = log_.last()->view.index_of(inc)) return to_string(log_.last()->view.members[*i].id);
+  if (core_.last())
+    if (auto i = core_.last()->view.index_of(inc)) return to_string(core_.last()->view.members[*i].id);
   auto it = core_.peers().find(inc);
   return it == core_.peers().end() ? to_string(inc) : to_string(it->second.hello.self.id);
 }
@@ -149,17 +150,36 @@ void CoordinatorGroup::run_actions(CoordinatorActions& actions) {
     if (const auto* message = std::get_if<SendToMember>(&action)) {
       deliver(*message);
     } else if (const auto* append = std::get_if<AppendLog>(&action)) {
-      record(append->decision);
-      if (failure_.ok()) feed(Logged{append->decision.view.epoch});
+      write(append->decision);
     }
   }
 }
 
-void CoordinatorGroup::record(const Decision& d) {
-  failure_ = log_.append(d);
+void CoordinatorGroup::write(const Decision& d) {
+  writing_ = std::make_unique<Writing>();
+  writing_->decision = d;
+  writing_->since = now();
+  writing_->thread = std::jthread([this] {
+    if (options_.before_log_write) options_.before_log_write();
+    writing_->status = log_.append(writing_->decision);
+    writing_->done.store(true, std::memory_order_release);
+    outlet_.wake();
+  });
+}
+
+void CoordinatorGroup::on_wake() {
+  if (!writing_ || !writing_->done.load(std::memory_order_acquire)) return;
+  const Decision d = writing_->decision;
+  const Duration took = now() - writing_->since;
+  failure_ = writing_->status;
+  writing_.reset();
   if (!failure_) return event("the view log failed, ending: " + failure_.error().detail);
+  if (took > kSlowLog)
+    log::warn("coordinator", "group=" + options_.group + " the disk took " + std::to_string(took.ns / 1'000'000) +
+                                 " ms to write the view log " + options_.log_file + "; nothing was decided meanwhile");
   event("view " + std::to_string(d.view.epoch) + " members=" + list_of(d.view) + " trim=" + std::to_string(d.trim) +
         " plane=" + (d.plane == PlaneKind::kShared ? "shared" : "network") + " reason=" + d.reason);
+  feed(Logged{d.view.epoch});
 }
 
 void CoordinatorGroup::deliver(const SendToMember& message) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/fd.h"
@@ -48,6 +49,7 @@ class CoordinatorOutlet {
   virtual ~CoordinatorOutlet() = default;
   virtual void send(CoordinatorConnection& c, ControlFrame type, std::span<const std::byte> payload) = 0;
   virtual void close_softly(CoordinatorConnection& c) = 0;
+  virtual void wake() = 0;  // any thread: the loop looks at its groups soon
 };
 
 // One group: its log, its core, who is connected. coordinator_state.cc; status_json: coordinator_status.cc.
@@ -59,6 +61,7 @@ class CoordinatorGroup {
   [[nodiscard]] Status on_death(std::span<const std::byte> payload);
   void lost(Connection& c);  // the connection of a member is gone
   void tick();
+  void on_wake();  // the log may have been written
   void event(std::string text);
   [[nodiscard]] const Status& failure() const { return failure_; }  // of the log: the coordinator must end
   [[nodiscard]] LogId log_id() const { return log_.id(); }
@@ -66,7 +69,7 @@ class CoordinatorGroup {
   [[nodiscard]] std::size_t connected() const { return bound_.size(); }
   [[nodiscard]] Duration deserted() const;  // nobody was connected for so long
   [[nodiscard]] bool left() const;          // everybody has left: its history is at its end
-  [[nodiscard]] bool founded() const { return log_.last().has_value(); }
+  [[nodiscard]] bool founded() const { return core_.last().has_value(); }
   // Of the server: its address, counters, the names of sub-groups.
   struct Surroundings {
     std::string address;
@@ -80,17 +83,26 @@ class CoordinatorGroup {
   void feed(CoordinatorInput input);
   void run_actions(CoordinatorActions& actions);
   void deliver(const SendToMember& message);
-  void record(const Decision& decision);
+  void write(const Decision& decision);
   [[nodiscard]] std::string name_of(const Incarnation& inc) const;
 
   CoordinatorOutlet& outlet_;
   CoordinatorOptions options_;
-  ViewLog log_;
+  ViewLog log_;  // of the writing thread while there is one
   Coordinator core_;
   std::map<Incarnation, Connection*> bound_;  // whose messages go where
   std::deque<CoordinatorEvent> events_;
   Instant started_, last_member_;
   Status failure_;
+  // One decision at a time is on its way to the disk (the core is in kLogging). Last: its end is awaited first.
+  struct Writing {
+    Decision decision;
+    Instant since;
+    Status status;  // once it is done
+    std::atomic<bool> done{false};
+    std::jthread thread;
+  };
+  std::unique_ptr<Writing> writing_;
 };
 
 class CoordinatorServer::Impl final : public CoordinatorOutlet {
@@ -113,6 +125,8 @@ class CoordinatorServer::Impl final : public CoordinatorOutlet {
   [[nodiscard]] Status on_auth(Connection& c, std::span<const std::byte> payload);
   void send(Connection& c, ControlFrame type, std::span<const std::byte> payload) override;
   void close_softly(Connection& c) override;
+  void wake() override;
+  void on_wake();
   void close(int fd, const Status& why);
   void enforce_deadlines();
   [[nodiscard]] bool over();

@@ -60,7 +60,7 @@ std::string CoordinatorGroup::status_json(const Surroundings& server) const {
   j["log_file"] = options_.log_file;
   j["uptime_ms"] = (at - started_).ms();
   j["phase"] = phase_name(core_.phase());
-  const std::optional<Decision>& last = log_.last();
+  const std::optional<Decision>& last = core_.last();
   j["epoch"] = last ? last->view.epoch : 0;
   j["trim"] = last ? last->trim : 0;
   j["plane"] = !last ? "none" : last->plane == PlaneKind::kShared ? "shared" : "network";

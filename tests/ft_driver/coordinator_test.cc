@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
@@ -13,6 +15,33 @@ using namespace regroup::test;
 namespace {
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// What a thread must pass; closed, it stands there until the gate is opened, or for ten seconds.
+class Gate {
+ public:
+  void pass() {
+    std::unique_lock lock(mutex_);
+    waiting_ = !open_;
+    changed_.notify_all();
+    changed_.wait_for(lock, std::chrono::seconds(10), [&] { return open_; });
+  }
+  bool wait_for_somebody() {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(10), [&] { return waiting_; });
+  }
+  void close() { set(false); }
+  void open() { set(true); }
+
+ private:
+  void set(bool open) {
+    std::lock_guard lock(mutex_);
+    open_ = open;
+    changed_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool open_ = true, waiting_ = false;
+};
 
 }  // namespace
 
@@ -41,6 +70,21 @@ TEST_CASE("a death while no coordinator is there is decided when it is back") {
   CHECK(w[0].data.state().decision.view.epoch == 1);
   w.start_coordinator();
   CHECK(w.wait_view({0, 2}, 2, 2));
+}
+
+TEST_CASE("while a disk stalls over a decision, members are answered; then they have the view") {
+  Gate gate;
+  World w;
+  w.coordinator_options.before_log_write = [&] { gate.pass(); };
+  w.form();
+  gate.close();
+  w[2].control->stop(true);
+  REQUIRE(gate.wait_for_somebody());
+  auto status = fetch_status({w.control_options.coordinator, "", ""}, Duration::from_s(5));
+  gate.open();
+  REQUIRE(status.ok());
+  CHECK(nlohmann::json::parse(*status)["phase"] == "logging");
+  CHECK(w.wait_view({0, 1}, 2, 2));
 }
 
 TEST_CASE("a coordinator with an emptied log is refused by members, and followed by nobody") {
