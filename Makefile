@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup venv configure build test demo bench fuzz soak install clean
+.PHONY: help setup venv configure build test demo bench fuzz soak torch-suite install clean
 
 PRESET ?= dev
 JOBS ?= $(shell nproc)
@@ -23,6 +23,7 @@ help:
 	@echo '              "--minutes 60", "--table"); fuzz parts want `make fuzz` to have been run once'
 	@echo 'make install  build, then install below PREFIX (now $(PREFIX))'
 	@echo 'make venv     the Python environment .venv (REGROUP_TORCH=torch==X.Y.Z picks the torch)'
+	@echo 'make torch-suite  PyTorch'"'"'s own test of backends under the name regroup (SUITE_ARGS="--ranks 4", names of tests)'
 	@echo 'make clean    remove the build folders'
 	@echo 'Settings: PRESET=dev|release|minimal|asan|tsan (now $(PRESET)), JOBS (now $(JOBS)), TEST_JOBS,'
 	@echo '          DEMO_ARGS, BENCH_ARGS, CTEST_ARGS, REGROUP_NO_APT=1 (no package is checked or installed)'
@@ -60,6 +61,10 @@ fuzz:
 
 soak: build
 	@tests/soak/soak.py $(BUILD_DIR) $(SOAK_ARGS)
+
+torch-suite: setup
+	@tests/python/run.sh $(CURDIR)/$(BUILD_DIR)/python --install-only
+	@cd $(BUILD_DIR)/python && $(CURDIR)/.venv/bin/python -B $(CURDIR)/tests/torch_suite/suite.py $(SUITE_ARGS)
 
 install: build
 	@cmake --install $(BUILD_DIR) --prefix $(PREFIX)

@@ -311,6 +311,26 @@ WorkPtr RegroupBackend::send(Tensors& tensors, int rank, int tag) { return messa
 WorkPtr RegroupBackend::recv(Tensors& tensors, int rank, int tag) { return message(tensors, rank, tag, false); }
 WorkPtr RegroupBackend::recvAnysource(Tensors& tensors, int tag) { return message(tensors, kAnyRank, tag, false); }
 
+WorkPtr RegroupBackend::barrier(const c10d::BarrierOptions& opts) {
+  const Work_ work = make(c10d::OpType::BARRIER, "regroup:barrier", {}, {}, opts.timeout);
+  auto o = std::make_shared<StreamOp>();
+  o->submit = [](Group& g, const ViewInfo&) { return g.barrier_async(); };
+  add(work, std::move(o));
+  return work;
+}
+
+void RegroupBackend::mark() {
+  const Work_ work = make(c10d::OpType::BARRIER, "regroup:mark", {}, {}, Millis(0));
+  auto o = std::make_shared<StreamOp>();
+  o->submit = [](Group& g, const ViewInfo&) {
+    OpOptions options;
+    options.mark = true;
+    return g.barrier_async(options);
+  };
+  add(work, std::move(o));
+  work->wait();
+}
+
 // Rank 0 hears of everybody, then answers: so it can name who has not come.
 void RegroupBackend::monitoredBarrier(const c10d::BarrierOptions& opts, bool wait_all_ranks) {
   check_open();

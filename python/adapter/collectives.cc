@@ -587,24 +587,4 @@ WorkPtr RegroupBackend::alltoall(Tensors& outs, Tensors& ins, const c10d::AllToA
   });
 }
 
-WorkPtr RegroupBackend::barrier(const c10d::BarrierOptions& opts) {
-  const Work_ work = make(OpType::BARRIER, "regroup:barrier", {}, {}, opts.timeout);
-  auto o = std::make_shared<StreamOp>();
-  o->submit = [](Group& g, const ViewInfo&) { return g.barrier_async(); };
-  add(work, std::move(o));
-  return work;
-}
-
-void RegroupBackend::mark() {
-  const Work_ work = make(OpType::BARRIER, "regroup:mark", {}, {}, Millis(0));
-  auto o = std::make_shared<StreamOp>();
-  o->submit = [](Group& g, const ViewInfo&) {
-    OpOptions options;
-    options.mark = true;
-    return g.barrier_async(options);
-  };
-  add(work, std::move(o));
-  work->wait();
-}
-
 }  // namespace regroup::python

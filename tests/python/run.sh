@@ -1,5 +1,5 @@
 #!/bin/bash
-# run.sh BUILD_DIR [PYTEST_ARGS...]: builds the wheel, installs it into .venv (tools/setup/python.sh makes that), and runs
+# run.sh BUILD_DIR [--install-only | PYTEST_ARGS...]: builds the wheel, installs it into .venv (tools/setup/python.sh makes that), and runs
 # the tests of this folder with it. 77: skipped, because .venv could not be made (no Python index, no package mirror).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -21,5 +21,6 @@ if ! "$python" -m pip wheel "$root" --no-build-isolation --no-deps -w "$build" -
   exit 1
 fi
 "$python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$build"/*.whl
+[[ ${1:-} != --install-only ]] || exit 0
 cd "$build"  # not the source tree: its `python/regroup` has no compiled parts
 exec timeout 600 "$python" -B -m pytest --rootdir "$here" -c "$root/pyproject.toml" "$here" "$@"
