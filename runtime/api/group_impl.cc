@@ -98,8 +98,7 @@ Status GroupImpl::open_listeners(const std::string& coordinator) {
   config.secret = options_.secret;
   config.host = data_host_;
   config.state = options_.state;
-  // Without registered state there is nothing to be at rest: an idle group can be entered.
-  config.stable_as_of = [this](OpId op) { return options_.state.empty() || engine_.stable_as_of(op); };
+  config.stable_as_of = [this](OpId op) { return engine_.stable_as_of(op); };
   config.steps = [this] { return engine_.snapshot().steps; };
   Result<std::unique_ptr<state::StateServer>> server = state::StateServer::start(std::move(config));
   if (!server) return server.error();
