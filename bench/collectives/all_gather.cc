@@ -10,9 +10,7 @@ const Collective kAllGather = {
     .rooted = false,
     .cuttable = false,
     .count = block_count,
-    .shape = [](std::size_t count, std::size_t ranks, std::size_t self) -> Shape {
-      return {count, count * ranks, count * self, 0};
-    },
+    .shape = gather_shape,
     .bus_factor = others_factor,
     .parts = [](std::size_t count, std::size_t ranks, std::size_t,
                 std::size_t) { return block_of_each(count, ranks, 0); },

@@ -10,9 +10,7 @@ const Collective kGather = {
     .rooted = true,
     .cuttable = false,
     .count = block_count,
-    .shape = [](std::size_t count, std::size_t ranks, std::size_t self) -> Shape {
-      return {count, count * ranks, count * self, 0};
-    },
+    .shape = gather_shape,
     .bus_factor = others_factor,
     .parts = [](std::size_t count, std::size_t ranks, std::size_t self,
                 std::size_t root) { return self == root ? block_of_each(count, ranks, 0) : std::vector<Part>{}; },

@@ -10,9 +10,7 @@ const Collective kReduceScatter = {
     .rooted = false,
     .cuttable = false,
     .count = block_count,
-    .shape = [](std::size_t count, std::size_t ranks, std::size_t self) -> Shape {
-      return {count * ranks, count, 0, count * self};
-    },
+    .shape = scatter_shape,
     .bus_factor = others_factor,
     .parts = [](std::size_t count, std::size_t, std::size_t self, std::size_t) -> std::vector<Part> {
       return {{0, count, self * count, Part::kFold}};

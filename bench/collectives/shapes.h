@@ -16,6 +16,13 @@ inline std::size_t block_count(std::size_t elements, std::size_t type_size, std:
   return elements / ranks / unit * unit;
 }
 
+// In place a block lies where the member's block lies.
+inline Shape gather_shape(std::size_t count, std::size_t ranks, std::size_t self) {
+  return {count, count * ranks, count * self, 0};
+}
+inline Shape scatter_shape(std::size_t count, std::size_t ranks, std::size_t self) {
+  return {count * ranks, count, 0, count * self};
+}
 inline Shape equal_shape(std::size_t count, std::size_t, std::size_t) { return {count, count, 0, 0}; }
 
 inline double full_factor(std::size_t) { return 1; }

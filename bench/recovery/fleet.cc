@@ -58,14 +58,11 @@ std::string Fleet::log_of(std::size_t member) const {
 Status Fleet::drain(Ledger& ledger, const OnCommit& on_commit) {
   for (std::size_t m = 0; m < pids_.size(); ++m) {
     MemberPart& part = page_->members[m];
-    const std::uint64_t head = part.head.load(std::memory_order_acquire);
-    std::uint64_t tail = part.tail.load(std::memory_order_relaxed);
-    for (; tail < head; ++tail) {
-      last_[m] = part.ring[tail % kRingCommits];
-      ledger.add(m, last_[m]);
-      on_commit(m, last_[m]);
-    }
-    part.tail.store(tail, std::memory_order_release);
+    part.commits.drain([&](const Commit& commit) {
+      last_[m] = commit;
+      ledger.add(m, commit);
+      on_commit(m, commit);
+    });
     bool well = false;
     if (pids_[m] <= 0) continue;
     if (auto how = ended(pids_[m], well)) {

@@ -93,15 +93,12 @@ class MemberLoop {
   }
 
   Status publish(const Commit& commit) {
-    const std::uint64_t head = mine_.head.load(std::memory_order_relaxed);
     const std::int64_t until = commit.commit_ns + static_cast<std::int64_t>(kWaitS * 1e9);
-    while (head - mine_.tail.load(std::memory_order_acquire) >= kRingCommits) {
+    while (!mine_.commits.push(commit)) {
       if (page_.stop.load() != 0) return {};
       if (now_ns() > until) return {Code::kTimeout, "the parent does not read the commits"};
       ::sched_yield();
     }
-    mine_.ring[head % kRingCommits] = commit;
-    mine_.head.store(head + 1, std::memory_order_release);
     return {};
   }
 

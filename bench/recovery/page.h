@@ -2,8 +2,8 @@
 // of commits per member the other way. A member writes only its own ring; what it wrote is still there after it was
 // killed.
 //
-// Threading: one writer (the member) and one reader (the parent) per ring; release on head and tail. A full ring makes
-// the member wait: no commit is dropped. Layout is private to one build: parent and members are the same program.
+// Threading: one writer (the member) and one reader (the parent) per ring. A full ring makes the member wait: no commit is
+// dropped. Layout is private to one build: parent and members are the same program.
 #pragma once
 
 #include <atomic>
@@ -11,11 +11,11 @@
 #include <cstdint>
 
 #include "tools/chaos/ledger.h"
+#include "tools/chaos/shared_ring.h"
 
 namespace regroup::bench {
 
 inline constexpr std::size_t kMaxMembers = 32;
-inline constexpr std::size_t kRingCommits = 4096;
 
 using chaos::Commit;
 using chaos::Ledger;
@@ -30,13 +30,11 @@ struct Settings {
 };
 
 struct MemberPart {
-  alignas(64) std::atomic<std::uint64_t> head{0};  // commits written
-  std::atomic<std::uint64_t> in_op{0};             // step + 1 of the op that is under way, 0: none
-  std::atomic<std::uint32_t> life{0};              // incarnations begun
-  std::atomic<std::uint32_t> evictions{0};         // times that it was told so
-  std::atomic<std::uint32_t> huge_pages{0};        // its buffers lie on 2 MiB pages
-  alignas(64) std::atomic<std::uint64_t> tail{0};  // commits read by the parent
-  Commit ring[kRingCommits];
+  std::atomic<std::uint64_t> in_op{0};       // step + 1 of the op that is under way, 0: none
+  std::atomic<std::uint32_t> life{0};        // incarnations begun
+  std::atomic<std::uint32_t> evictions{0};   // times that it was told so
+  std::atomic<std::uint32_t> huge_pages{0};  // its buffers lie on 2 MiB pages
+  chaos::Ring<Commit, 4096> commits;
 };
 
 struct Page {
@@ -45,7 +43,7 @@ struct Page {
   MemberPart members[kMaxMembers];
 };
 
-// Maps the page of `fd`; null when that fails. `create` sizes and initialises it.
-Page* map_page(int fd, bool create);
+// As chaos::map_shared, with every page present.
+inline Page* map_page(int fd, bool create) { return chaos::map_shared<Page>(fd, create, MAP_POPULATE); }
 
 }  // namespace regroup::bench

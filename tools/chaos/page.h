@@ -6,12 +6,12 @@
 // build: harness and workers are built together (kLayout says so).
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "tools/chaos/ledger.h"
+#include "tools/chaos/shared_ring.h"
 
 namespace regroup::chaos {
 
@@ -22,27 +22,6 @@ struct SeenView {
   std::uint64_t epoch = 0;
   std::uint64_t members = 0;  // bit r: rank r
   std::int64_t at_ns = 0;
-};
-
-template <typename T, std::size_t N>
-struct Ring {
-  alignas(64) std::atomic<std::uint64_t> head{0};  // written
-  alignas(64) std::atomic<std::uint64_t> tail{0};  // read
-  std::array<T, N> items;
-
-  bool push(const T& item) {
-    const std::uint64_t at = head.load(std::memory_order_relaxed);
-    if (at - tail.load(std::memory_order_acquire) >= N) return false;
-    items[at % N] = item;
-    head.store(at + 1, std::memory_order_release);
-    return true;
-  }
-  template <typename F>
-  void drain(F take) {
-    const std::uint64_t end = head.load(std::memory_order_acquire);
-    for (std::uint64_t at = tail.load(std::memory_order_relaxed); at < end; ++at) take(items[at % N]);
-    tail.store(end, std::memory_order_release);
-  }
 };
 
 struct Settings {
@@ -69,7 +48,10 @@ struct Page {
   Slot slots[kMaxSlots];
 };
 
-// Maps the page of `fd`; null when that fails, or when it was made by another build. `create` sizes and initialises it.
-Page* map_page(int fd, bool create);
+// As map_shared; null also when the page was made by another build.
+inline Page* map_page(int fd, bool create) {
+  Page* page = map_shared<Page>(fd, create);
+  return page == nullptr || page->settings.layout == Settings::kLayout ? page : nullptr;
+}
 
 }  // namespace regroup::chaos
