@@ -43,6 +43,9 @@ class Exchange {
   virtual regroup::Result<Committed> finish() = 0;
   // One op without data that is a step's end: shows how many members there are now.
   virtual regroup::Result<Committed> meet() = 0;
+  // Around every change of the registered state, so that joiners can be served meanwhile.
+  virtual void begin_update() {}
+  virtual void end_update() {}
   // Steps that the group has settled so far, the same number at every member.
   [[nodiscard]] virtual std::uint64_t settled() const = 0;
   // The view as it is now, and how long the last restore took (seconds, 0: there was none).

@@ -65,11 +65,15 @@ class GroupExchange final : public Exchange {
     options.mark = true;
     auto outcome = group_->barrier(options);
     if (!outcome.ok()) return outcome.error();
+    begin_update();  // the step changed nothing, and is one
+    end_update();
     Committed committed;
     add(committed, *outcome);
     return committed;
   }
 
+  void begin_update() override { (void)group_->begin_update().ok(); }
+  void end_update() override { (void)group_->end_update().ok(); }
   std::uint64_t settled() const override { return group_->steps(); }
   regroup::ViewInfo view() const override { return group_->view(); }
   double restore_s() const override { return group_->last_restore_s(); }

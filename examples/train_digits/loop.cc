@@ -46,7 +46,9 @@ regroup::Status train(Trainer& trainer, Exchange& exchange, History& history, st
       record_restore(trainer, exchange, history, before, committed.error().detail);
       continue;
     }
+    exchange.begin_update();
     trainer.update(exchange.buffers(), exchange.loss());
+    exchange.end_update();
     history.commit(step, *committed, trainer.digest(), exchange.loss());
     if (report_every > 0 && (step % report_every == 0 || trainer.done())) {
       std::printf("step %llu loss %.4f members %zu epoch %llu\n", static_cast<unsigned long long>(step),

@@ -64,6 +64,7 @@ int run(Arguments arguments) {
 
   options.explicit_marks = true;  // a step is three ops; the last one ends it
   options.state = trainer.state();
+  options.apply = [&trainer](std::uint64_t, std::span<const regroup::StepResult> results) { return trainer.replay(results); };
   options.on_view = [&history](const regroup::ViewInfo& view) { history.view(view); };
   const auto members = static_cast<std::size_t>(options.world_size);
   std::unique_ptr<digits::Exchange> exchange;

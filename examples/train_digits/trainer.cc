@@ -56,6 +56,20 @@ void Trainer::update(const std::array<float*, kLayers>& gradients, float loss) {
   ++progress_.step;
 }
 
+regroup::Status Trainer::replay(std::span<const regroup::StepResult> results) {
+  if (results.size() == 1 && results[0].bytes == 0) return {};  // a meeting behind the last step
+  if (results.size() != kLayers) return {regroup::Code::kInvalid, "not the ops of a step"};
+  std::array<float*, kLayers> gradients{};
+  for (std::size_t i = 0; i < kLayers; ++i) {  // layer 0 goes last, with the loss
+    const std::size_t layer = kLayers - 1 - i;
+    if (results[i].code != regroup::Code::kOk || results[i].bytes != (layer_floats(layer) + (layer == 0)) * sizeof(float))
+      return {regroup::Code::kInvalid, "not the gradient of layer " + std::to_string(layer)};
+    gradients[layer] = static_cast<float*>(const_cast<void*>(results[i].data));  // only read
+  }
+  update(gradients, gradients[0][layer_floats(0)]);
+  return {};
+}
+
 std::uint64_t Trainer::digest() const {
   std::uint64_t h = XXH3_64bits_withSeed(parameters_.data(), parameters_.size() * sizeof(float), 0);
   h = XXH3_64bits_withSeed(momentum_.data(), momentum_.size() * sizeof(float), h);

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ class Trainer {
 
   // What must be registered with the group: parameters, momentum, progress.
   std::vector<regroup::StateBuffer> state();
+
+  // Replays a step from what the group agreed on in it: a joiner's way to the others' state. kInvalid: not a step of ours.
+  regroup::Status replay(std::span<const regroup::StepResult> results);
 
   // Steps done. After a restore: those of the member that the state came from.
   [[nodiscard]] std::uint64_t step() const { return progress_.step; }

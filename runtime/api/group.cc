@@ -112,6 +112,15 @@ Status Group::group_end() { return impl_->group_end(); }
 
 Result<void*> Group::allocate(std::size_t bytes) { return impl_->allocate(bytes); }
 Status Group::deallocate(void* memory) { return impl_->deallocate(memory); }
+Status Group::begin_update(std::span<const StateRange> ranges) { return impl_->begin_update(ranges); }
+Status Group::end_update() { return impl_->end_update(); }
+CatchUp Group::caught_up() const { return impl_->caught_up(); }
+std::vector<std::uint64_t> Group::state_digests() const {
+  std::vector<std::uint64_t> digests;
+  for (const StateBuffer& b : impl_->options().state)
+    digests.push_back(state::digest_of({static_cast<const std::byte*>(b.data), b.bytes}));
+  return digests;
+}
 Status Group::leave(double timeout_s) { return impl_->leave(impl_->deadline(timeout_s)); }
 ViewInfo Group::view() const { return impl_->view(); }
 MemberId Group::id() const { return {static_cast<std::uint32_t>(impl_->options().rank), 0}; }

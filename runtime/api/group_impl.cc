@@ -60,7 +60,10 @@ Status GroupImpl::find_coordinator(ControlOptions& control) const {
 
 std::string GroupImpl::config_text() const {
   std::string text = options_.shared_text();
-  for (const StateBuffer& buffer : options_.state) text += " state." + buffer.name + "=" + std::to_string(buffer.bytes);
+  if (options_.apply) text += " catch_up=apply";
+  for (const StateBlob& blob : options_.blobs) text += " blob." + blob.name;
+  for (const StateBuffer& buffer : options_.state) text += " state." + buffer.name + "=" + std::to_string(buffer.bytes) +
+            (buffer.shape.empty() ? "" : ":" + state::describe({buffer.name, buffer.type, buffer.shape, buffer.bytes}));
   if (!options_.cost.empty()) text += " cost=" + machine_.text();  // what a file says, not where it lies
   return text;
 }
@@ -100,6 +103,21 @@ Status GroupImpl::open_listeners(const std::string& coordinator) {
   config.state = options_.state;
   config.stable_as_of = [this](OpId op) { return engine_.stable_as_of(op); };
   config.steps = [this] { return engine_.snapshot().steps; };
+  if (options_.apply) {
+    state::Holder::Config holder;
+    holder.state = options_.state;
+    holder.blobs = options_.blobs;
+    holder.snapshot_bytes = options_.snapshot_bytes;
+    holder.feed_bytes = options_.feed_bytes;
+    holder.rate = options_.catch_up_rate;
+    holder.busy = [this] {
+      const Engine::Snapshot s = engine_.snapshot();
+      return s.submitted != s.committed;
+    };
+    holder_ = std::make_unique<state::Holder>(std::move(holder));
+    config.holder = holder_.get();
+    new_joiner();
+  }
   Result<std::unique_ptr<state::StateServer>> server = state::StateServer::start(std::move(config));
   if (!server) return server.error();
   state_server_ = std::move(*server);
@@ -168,6 +186,8 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
     return {};
   }
   if (life == Engine::Life::kOver) return engine_.over();
+  if (const auto j = joiner(); j && !j->progress().last_trouble.empty())
+    return {Code::kTimeout, "not caught up within " + std::to_string(options_.join_timeout_s) + " s: " + j->progress().last_trouble};
   const std::string trouble = control_owner_->trouble();
   if (!trouble.empty()) return {Code::kUnavailable, "no coordinator at " + control.coordinator + ": " + trouble};
   return {Code::kTimeout, "not in a view of group '" + options_.group + "' within " + std::to_string(options_.join_timeout_s) +
@@ -192,6 +212,12 @@ void GroupImpl::close(bool abrupt) {
   if (control_owner_) control_owner_->stop(abrupt && !left_.load());
   aux_.stop();
   state_server_.reset();
+  std::shared_ptr<state::Joiner> last, retired;  // joined here, outside the lock
+  {
+    std::lock_guard joiner_lock(joiner_mutex_);
+    last = std::exchange(joiner_, nullptr);
+    retired = std::exchange(retired_, nullptr);
+  }
 }
 
 // Failpoint action `call`: this member dies here, the process lives (members as threads). Wedged and installed may be
@@ -286,6 +312,15 @@ void GroupImpl::cancel(OpId op) { post(OpRefused{FailedOp{op, Code::kCancelled, 
 // --- DataSide ---
 
 void GroupImpl::install(const Decision& decision, std::size_t self) {
+  if (const auto j = joiner()) {
+    j->stop();
+    if (decision.joined.size() == decision.view.members.size()) {  // founded
+      holder_->feed().begin(decision.trim);
+      holder_->set_version(engine_.snapshot().steps, decision.trim);
+    }
+    std::lock_guard lock(joiner_mutex_);
+    if (j == joiner_) retired_ = std::exchange(joiner_, nullptr);
+  }
   engine_.order_install(decision, self);
   if (!options_.on_view) return;
   ViewInfo info;
@@ -299,6 +334,7 @@ void GroupImpl::install(const Decision& decision, std::size_t self) {
 }
 
 void GroupImpl::fetch(const Fetch& what) {
+  if (const auto j = joiner()) return j->hand_over(what);
   aux_.post([this, what] {
     const Instant begin = now();
     Result<wire::MemberAddress> source = wire::decode_address(what.source.address);
@@ -340,12 +376,28 @@ std::string GroupImpl::status_json() const {
   json["machine"] = machine_.text();
   json["steps"] = s.steps;
   json["submitted"] = s.submitted;
+  if (const auto j = joiner()) {
+    const state::Joiner::Progress p = j->progress();
+    auto& c = json["catch_up"];
+    c["phase"] = p.phase;
+    c["bytes"] = p.bytes, c["bytes_total"] = p.bytes_total;
+    c["step"] = p.step, c["replayed"] = p.replayed;
+    c["journal_ops"] = p.journal_ops, c["journal_bytes"] = p.journal_bytes;
+    c["snapshots"] = p.rounds, c["seconds"] = p.seconds;
+    if (p.rate > 0) c["left_s"] = static_cast<double>(p.bytes_total - std::min(p.bytes, p.bytes_total)) / p.rate;
+    if (!p.last_trouble.empty()) c["trouble"] = p.last_trouble;
+  }
   return json.dump();
 }
 
 // --- EngineHost ---
 
 void GroupImpl::post(MemberInput input) {
+  if (const auto* parked = std::get_if<Parked>(&input); parked != nullptr && parked->how == Readiness::kHold)
+    if (const auto j = joiner()) {
+      j->begin();  // the user's thread waits inside the library
+      input = Parked{Readiness::kFounder};
+    }
   if (Control* control = control_.load()) control->post(std::move(input));
 }
 
@@ -396,6 +448,7 @@ void GroupImpl::incarnation_over() {
     links_->set_identity(inc_);
     if (shm_pairs_) shm_pairs_->reset();
     if (domain_) domain_->set_owner(inc_);
+    if (options_.apply) new_joiner();
     if (Control* control = control_.load()) control->restart(member_config());
     post(Parked{});
   });

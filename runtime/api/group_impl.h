@@ -17,6 +17,8 @@
 #include "runtime/exec/net_plane.h"
 #include "runtime/exec/shm_plane.h"
 #include "runtime/obs/flight_recorder.h"
+#include "runtime/state/holder.h"
+#include "runtime/state/joiner.h"
 #include "runtime/state/state_server.h"
 #include "runtime/work/engine.h"
 #include "transport/shm/domain.h"
@@ -50,6 +52,9 @@ class GroupImpl final : public DataSide, public EngineHost {
   Result<void*> allocate(std::size_t bytes);
   Status deallocate(void* memory);
   void cancel(OpId op);
+  Status begin_update(std::span<const StateRange> ranges);
+  Status end_update();
+  [[nodiscard]] CatchUp caught_up() const;
   [[nodiscard]] double last_restore_s() const { return static_cast<double>(restore_ns_.load()) / 1e9; }
 
   // DataSide, on the control thread
@@ -57,6 +62,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   void install(const Decision& decision, std::size_t self) override;
   void cut(Epoch epoch) override { engine_.order_cut(epoch); }
   void fetch(const Fetch& what) override;
+  void follow(const Welcome& view) override;
   void ended(Code code, const std::string& detail) override { engine_.order_end(code, detail); }
   void coordinator_link(bool up) override;
   void tick(Instant now) override;
@@ -70,9 +76,12 @@ class GroupImpl final : public DataSide, public EngineHost {
   void incarnation_over() override;
   void withdrawn() override;
   void state_restored() override;
+  void settled(const OpState& op, const Result<Outcome>& result, std::uint64_t steps) override;
 
  private:
   void die_at(Point point);
+  void new_joiner();
+  [[nodiscard]] std::shared_ptr<state::Joiner> joiner() const;
   Status find_coordinator(ControlOptions& control) const;
   Status open_listeners(const std::string& coordinator);
   MemberConfig member_config();
@@ -93,7 +102,12 @@ class GroupImpl final : public DataSide, public EngineHost {
   algo::Machine machine_;  // figures of this machine that plans are chosen by: given or measured
   NetStaging net_staging_;
   std::unique_ptr<tcp::LinkSet> links_;
+  std::unique_ptr<state::Holder> holder_;  // where options_.apply is set; so is the joiner
   std::unique_ptr<state::StateServer> state_server_;
+  mutable std::mutex joiner_mutex_;
+  std::shared_ptr<state::Joiner> joiner_;   // of this incarnation, until it is in a view
+  state::Joiner::Progress caught_up_;       // of the last one that was promoted; below joiner_mutex_
+  std::shared_ptr<state::Joiner> retired_;  // the last one: its threads end in their own time
   std::mutex close_mutex_;  // before engine_: its threads may still pass here when the rest is gone
   std::atomic<bool> closed_{false};
   Engine engine_;  // after what its planes use

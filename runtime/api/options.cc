@@ -77,6 +77,12 @@ void each(Self& o, F f) {
   f("no_commit", true, o.no_commit);
   f("failpoints", false, o.failpoints);
   f("trace_file", false, o.trace_file);
+  f("snapshot_bytes", false, o.snapshot_bytes);
+  f("feed_bytes", false, o.feed_bytes);
+  f("catch_up_rate", false, o.catch_up_rate);
+  f("journal_bytes", false, o.journal_bytes);
+  f("spill_bytes", false, o.spill_bytes);
+  f("spill_dir", false, o.spill_dir);
 }
 
 }  // namespace
@@ -146,6 +152,15 @@ Status Options::validate() const {
     if (state[i].bytes != 0 && state[i].data == nullptr) return bad("state '" + state[i].name + "': no address");
     for (std::size_t j = 0; j < i; ++j)
       if (state[j].name == state[i].name) return bad("state '" + state[i].name + "': named twice");
+  }
+  if (!blobs.empty() && !apply) return bad("blobs: they are caught up with only where apply is set");
+  for (const StateBlob& b : blobs)
+    if (b.name.empty() || !b.save || !b.load) return bad("blob '" + b.name + "': a name, save and load are needed");
+  for (const StateBuffer& b : state) {
+    std::uint64_t bytes = size_of(b.type);
+    for (std::uint64_t d : b.shape) bytes *= d;
+    if (!b.shape.empty() && bytes != b.bytes)
+      return bad("state '" + b.name + "': " + std::to_string(b.bytes) + " bytes, but its shape has " + std::to_string(bytes));
   }
   Failpoints check;
   return check.arm(failpoints);

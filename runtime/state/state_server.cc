@@ -9,14 +9,16 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ft/driver/net.h"
+#include "runtime/state/serve.h"
 #include "runtime/state/stream.h"
+#include "runtime/state/wire.h"
 
 namespace regroup::state {
 namespace {
 
 constexpr std::size_t kChunkBytes = 1u << 20;
 constexpr std::uint32_t kMaxBuffers = 65536;
-constexpr std::size_t kMaxServing = 16;
+constexpr std::size_t kMaxServing = 64;
 
 std::uint16_t port_of(const net::Address& address) {
   const auto* any = reinterpret_cast<const sockaddr*>(&address.storage);
@@ -51,28 +53,38 @@ Result<std::unique_ptr<StateServer>> StateServer::start(Config config) {
 StateServer::~StateServer() {
   stop_.store(true);
   if (thread_.joinable()) thread_.join();
-  for (std::thread& t : serving_) t.join();
+  for (Serving& s : serving_) s.thread.join();
 }
 
 void StateServer::loop() {
   while (!stop_.load()) {
     pollfd p{listener_.get(), POLLIN, 0};
-    if (::poll(&p, 1, 50) <= 0) continue;
+    const bool knock = ::poll(&p, 1, 50) > 0;
+    std::erase_if(serving_, [](Serving& s) { return s.over->load() ? (s.thread.join(), true) : false; });
+    if (!knock) continue;
     Result<Fd> connection = net::accept_one(listener_.get());
-    if (!connection) continue;
-    if (serving_.size() >= kMaxServing) {  // finished ones are joined here; a stranger can at most delay others
-      for (std::thread& t : serving_) t.join();
-      serving_.clear();
-    }
-    serving_.emplace_back([this, fd = std::make_shared<Fd>(std::move(*connection))] { serve(std::move(*fd)); });
+    if (!connection || serving_.size() >= kMaxServing) continue;  // closed: whoever knocks tries again
+    auto over = std::make_shared<std::atomic<bool>>(false);
+    std::thread thread([this, over, fd = std::make_shared<Fd>(std::move(*connection))] {
+      serve(std::move(*fd));
+      over->store(true);
+    });
+    serving_.push_back({std::move(thread), std::move(over)});
   }
 }
 
 void StateServer::serve(Fd connection) {
   Stream stream(std::move(connection), config_.group, config_.secret, now() + config_.patience, &stop_);
   if (!stream.open_as_server()) return;
-  wire::Frame request;
-  if (!stream.expect(kRequest, request, 0)) return;
+  Result<wire::Frame> first = stream.receive_header();
+  if (!first || first->length > kMaxTableBytes) return;
+  const wire::Frame request = *first;
+  if (config_.holder != nullptr && (request.type == kOpen || request.type == kFollow)) {
+    std::vector<std::byte> open(request.length);
+    if (!stream.receive_payload(request, open)) return;
+    return request.type == kOpen ? serve_data(stream, *config_.holder, open, stop_) : serve_feed(stream, *config_.holder, open, stop_);
+  }
+  if (request.type != kRequest || request.length != 0) return;
   const Instant until = now() + config_.patience;
   while (!config_.stable_as_of(request.op)) {
     if (stop_.load() || now() >= until) {
@@ -110,13 +122,8 @@ void StateServer::serve(Fd connection) {
 
 Result<Served> fetch_state(const std::string& host, std::uint16_t port, const std::string& group, const std::string& secret,
                            OpId op, std::span<const StateBuffer> state, Instant deadline, const std::atomic<bool>* stop) {
-  Result<std::vector<net::Address>> address = net::resolve({host, port});
-  if (!address) return address.error();
-  Result<Fd> connection = net::begin_connect(address->front());
+  Result<Fd> connection = connect_to(host, port, deadline);
   if (!connection) return connection.error();
-  pollfd p{connection->get(), POLLOUT, 0};
-  ::poll(&p, 1, static_cast<int>(std::clamp<std::int64_t>((deadline - now()).ns / 1'000'000, 0, 2000)));
-  if (Status s = net::finish_connect(connection->get()); !s) return s.error();
   return fetch_over(std::move(*connection), group, secret, op, state, deadline, stop);
 }
 

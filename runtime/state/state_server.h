@@ -19,6 +19,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "regroup/types.h"
+#include "runtime/state/holder.h"
 
 namespace regroup::state {
 
@@ -36,6 +37,7 @@ class StateServer {
     std::function<bool(OpId op)> stable_as_of;
     std::function<std::uint64_t()> steps;
     Duration patience = Duration::from_s(30);
+    Holder* holder = nullptr;  // serves joiners that catch up as observers; null: none does here
   };
   // kSystem: cannot listen (where, and why).
   static Result<std::unique_ptr<StateServer>> start(Config config);
@@ -51,7 +53,11 @@ class StateServer {
   std::uint16_t port_ = 0;
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
-  std::vector<std::thread> serving_;
+  struct Serving {
+    std::thread thread;
+    std::shared_ptr<std::atomic<bool>> over;
+  };
+  std::vector<Serving> serving_;  // of the listener's thread
   std::thread thread_;
 };
 

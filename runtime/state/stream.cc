@@ -8,9 +8,21 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "ft/driver/net.h"
 #include "transport/wire/auth.h"
 
 namespace regroup::state {
+
+Result<Fd> connect_to(const std::string& host, std::uint16_t port, Instant deadline) {
+  Result<std::vector<net::Address>> address = net::resolve({host, port});
+  if (!address) return address.error();
+  Result<Fd> connection = net::begin_connect(address->front());
+  if (!connection) return connection.error();
+  pollfd p{connection->get(), POLLOUT, 0};
+  ::poll(&p, 1, static_cast<int>(std::clamp<std::int64_t>((deadline - now()).ns / 1'000'000, 0, 2000)));
+  if (Status s = net::finish_connect(connection->get()); !s) return s.error();
+  return connection;
+}
 
 Stream::Stream(Fd fd, std::string group, std::string secret, Instant deadline, const std::atomic<bool>* stop)
     : fd_(std::move(fd)), group_(std::move(group)), secret_(std::move(secret)), deadline_(deadline), stop_(stop) {}

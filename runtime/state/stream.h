@@ -20,6 +20,7 @@ class Stream {
  public:
   // stop: non-zero ends every wait. group and secret as for all connections.
   Stream(Fd fd, std::string group, std::string secret, Instant deadline, const std::atomic<bool>* stop);
+  void set_deadline(Instant deadline) { deadline_ = deadline; }
   [[nodiscard]] Status open_as_client();
   [[nodiscard]] Status open_as_server();
 
@@ -41,7 +42,13 @@ class Stream {
   const std::atomic<bool>* stop_;
 };
 
+// kUnavailable: nobody there within 2 s, or the deadline.
+[[nodiscard]] Result<Fd> connect_to(const std::string& host, std::uint16_t port, Instant deadline);
+
 // Frame types of a state transfer.
-enum Type : std::uint16_t { kAuth = 1, kRequest = 2, kHead = 3, kChunk = 4, kDigest = 5, kFailed = 6 };
+enum Type : std::uint16_t { kAuth = 1, kRequest = 2, kHead = 3, kChunk = 4, kDigest = 5, kFailed = 6,
+  // Catch-up (wire.h). kFailed carries a Code in Frame::chunk there.
+  kOpen = 7, kVersion = 8, kTake = 9, kTaken = 10, kGet = 11, kStripe = 12, kGone = 13, kDigests = 14,
+  kFollow = 15, kResult = 16, kAlive = 17 };
 
 }  // namespace regroup::state

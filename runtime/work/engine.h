@@ -43,6 +43,8 @@ class EngineHost {
   virtual Result<std::shared_ptr<Plane>> open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) = 0;
   virtual void incarnation_over() = 0;       // evicted: begin again as a new incarnation (not on the calling thread)
   virtual void withdrawn() = 0;              // kUnavailable without a decision: this member must look dead to the others
+  // An op with a number is over; its output stands. Before its caller knows. steps: marks settled, with it.
+  virtual void settled(const OpState&, const Result<Outcome>&, std::uint64_t /*steps*/) {}
   virtual void state_restored() = 0;         // the first thread inside the library after a rejoin
 };
 

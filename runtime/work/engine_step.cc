@@ -238,6 +238,7 @@ void Engine::settle(OpState& op, Result<Outcome> result) {
   if (op.numbered && !op.evicted) {
     last_was_mark_ = op.exec.desc.mark();
     if (last_was_mark_) steps_.fetch_add(1, std::memory_order_relaxed);
+    host_.settled(op, op.result, steps_.load(std::memory_order_relaxed));
     committed_.store(counter_.committed(), std::memory_order_release);
   }
   hold_since_ns_.store(0, std::memory_order_relaxed);

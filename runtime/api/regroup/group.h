@@ -187,6 +187,16 @@ class REGROUP_API Group {
   Result<void*> allocate(std::size_t bytes);
   Status deallocate(void* memory);
 
+  // With Options::apply: the caller is about to change its registered state (all of it, or these ranges), and is done; it is
+  // then as of the last step. Between the outcome of the step's last op and the next submission. begin_update may copy what
+  // joiners still need of those ranges (Options::snapshot_bytes); it waits for nobody. kInvalid: ops are pending.
+  Status begin_update(std::span<const StateRange> ranges = {});
+  Status end_update();
+  // A digest (XXH3 64) of every registered buffer, in order. Equal at equal steps at all members.
+  [[nodiscard]] std::vector<std::uint64_t> state_digests() const;
+  // How this member caught up; zeros: it did not.
+  [[nodiscard]] CatchUp caught_up() const;
+
   // Leaves at the next mark; nobody loses a step. Ops already submitted are finished first. Bounded.
   Status leave(double timeout_s = 0);
 

@@ -38,7 +38,18 @@ struct REGROUP_API Options {
   std::string failpoints;            // tests and chaos: "after_first_chunk#2=kill,after_prepared#1=stop"; call: detach()
   std::string trace_file;            // flight recorder dump: path prefix; SIGUSR1 or an expired bound writes it
 
+  // Catch-up, where `apply` is set: the members tell with Group::begin_update and end_update when they change their state,
+  // and a returning member catches up as an observer while they train on; nobody waits for it. Without `apply` it takes its
+  // whole state while the others wait at a mark.
+  std::uint64_t snapshot_bytes = 1ull << 30;  // what a member keeps for one joiner while it changes its state
+  std::uint64_t feed_bytes = 256ull << 20;    // committed results that it keeps for joiners
+  std::uint64_t catch_up_rate = 0;            // bytes/s that it sends one joiner; 0: no bound
+  std::uint64_t journal_bytes = 256ull << 20; // results that a joiner holds in memory, then
+  std::uint64_t spill_bytes = 4ull << 30;     // in a file without a name
+  std::string spill_dir;                      // there; empty: TMPDIR, else /tmp
   std::vector<StateBuffer> state;    // registered state, by name
+  std::vector<StateBlob> blobs;      // with `apply` only
+  ApplyFunction apply;               // called on a thread of the library while the joining thread waits inside it
   std::function<void()> on_restored; // called on the joining thread after the state was overwritten
   ViewCallback on_view;              // called on the control thread at every installed view; must return quickly
 

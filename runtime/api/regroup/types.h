@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/dtype.h"
@@ -51,6 +53,43 @@ struct StateBuffer {
   std::string name;
   void* data = nullptr;
   std::size_t bytes = 0;
+  DataType type = DataType::kU8;           // what a refusal names where two members differ; bytes are compared as well
+  std::vector<std::uint64_t> shape = {};   // in elements; empty: one dimension
+};
+
+// State that is no tensor: data loader, random generator. At most 3 MiB in all. `save` is called on the thread that ends an
+// update (Group::end_update) where a joiner waits for that step; `load` at the joiner, before anything is replayed.
+struct StateBlob {
+  std::string name;
+  std::function<std::vector<std::byte>()> save;
+  std::function<Status(std::span<const std::byte>)> load;
+};
+
+// A part of a registered buffer.
+struct StateRange {
+  std::size_t buffer = 0;  // index in Options::state
+  std::size_t offset = 0;  // bytes
+  std::size_t bytes = 0;
+};
+
+// What one op of a step did, as a joiner replays it.
+struct StepResult {
+  OpId op = 0;
+  Code code = Code::kOk;             // kOk: committed; else what a decision failed it with, for everybody
+  const void* data = nullptr;        // the result, where every member holds the same: all_reduce, broadcast, all_gather
+  std::size_t bytes = 0;
+  std::uint32_t contributors = 0;
+};
+// Brings the registered state from the end of step - 1 to the end of `step`, as every member did from these results (all
+// ops of the step, in order). Must give the same bits as they have. An error ends the join.
+using ApplyFunction = std::function<Status(std::uint64_t step, std::span<const StepResult> results)>;
+
+// How a joiner caught up, from the call that waited for it to the hand-over.
+struct CatchUp {
+  double seconds = 0;
+  std::uint32_t snapshots = 0;          // begun; more than one: sources were lost, or a bound was reached
+  std::uint64_t replayed_steps = 0;
+  std::vector<std::pair<MemberId, std::uint64_t>> bytes_per_source;
 };
 
 using ViewCallback = std::function<void(const ViewInfo&)>;

@@ -1,0 +1,64 @@
+// The experiment of catchup_perf: a rank is killed, the others train on; after an undisturbed stretch it comes back, and
+// what that costs the others is what the longest gap between their commits says. One thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+
+#include <string>
+#include <vector>
+
+#include "bench/catchup/page.h"
+#include "bench/processes.h"
+
+namespace regroup::bench::catchup {
+
+struct Arguments {
+  int ranks = 4;
+  std::uint64_t state = 64u << 20, touch = 16u << 20, grad = 1u << 20, rate = 0;
+  double step_ms = 50;
+  int joins = 10;
+  std::string transport = "auto", json;
+};
+
+struct Join {
+  double gap_before_ms = 0, gap_during_ms = 0;   // longest gap between commits of a survivor
+  double mean_before_ms = 0, mean_during_ms = 0; // of the steps
+  int stalled = 0;                               // gaps over twice gap_before_ms
+  double length_ms = 0;                          // join called -> first contribution committed
+  double contributor_ms = 0;                     // join called -> join has returned: it takes part in the step at hand
+  std::uint64_t replayed = 0, snapshots = 0;
+  std::vector<std::uint64_t> bytes_per_source;
+  bool digests_equal = false;
+};
+
+class Experiment {
+ public:
+  explicit Experiment(Arguments arguments) : arguments_(std::move(arguments)) {}
+  ~Experiment();
+  Status start();
+  Result<Join> join_once();
+
+ private:
+  Status start_rank(int rank);
+  Status wait(const std::function<bool()>& holds, const std::string& what, double bound_s = 120);
+  [[nodiscard]] std::uint64_t steps(int rank) const { return page_->parts[rank].head.load(std::memory_order_acquire); }
+  // Of the survivors in [from, to]: longest gap, mean, gaps over `limit_ms`.
+  struct Gaps {
+    double longest_ms = 0, mean_ms = 0;
+    int over = 0;
+  };
+  [[nodiscard]] Gaps gaps(std::int64_t from, std::int64_t to, double limit_ms) const;
+  Status compare_digests(Join& join);
+
+  Arguments arguments_;
+  TemporaryFolder folder_;
+  CoordinatorProcess coordinator_;
+  Page* page_ = nullptr;
+  int fd_ = -1;
+  std::vector<pid_t> pids_;
+  double last_length_ms_ = 1000;
+};
+
+}  // namespace regroup::bench::catchup
