@@ -84,6 +84,9 @@ int main(int argc, char** argv) {
   const nlohmann::json json = summary(a, joins);
   std::printf("%s\n", json.dump(1).c_str());
   if (!a.json.empty())
-    if (auto name = write_new_file(a.json, json.dump(1) + "\n"); !name) return std::fprintf(stderr, "catchup_perf: error: %s\n", name.error().detail.c_str()), 1;
+    if (auto name = write_new_file(a.json, json.dump(1) + "\n"); !name) {
+      std::fprintf(stderr, "catchup_perf: error: %s\n", name.error().detail.c_str());
+      return 1;
+    }
   return status.ok() && json["digests_equal"].get<bool>() && static_cast<int>(joins.size()) == a.joins ? 0 : 1;
 }
