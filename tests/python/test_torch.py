@@ -231,6 +231,9 @@ def test_the_fixed_divisor_is_corrected_to_the_average_of_the_survivors(tmp_path
         t = torch.full((7,), float(rank)) / 3
         dist.all_reduce(t)
         assert torch.allclose(t, torch.full((7,), 1.5)), t          # of 1 and 2
+        t = torch.full((7,), float(rank))
+        dist.all_reduce(t, op=dist.ReduceOp.AVG)
+        assert torch.equal(t, torch.full((7,), 1.5)), t
         out = [torch.ones(2) for _ in range(3)]
         dist.all_gather(out, torch.full((2,), float(rank)))
         assert [int(o[0]) for o in out] == [0, 1, 2] and out[0].tolist() == [0, 0]
