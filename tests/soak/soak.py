@@ -45,6 +45,7 @@ def parts(build, fuzz_build):
     chaos = [bin_ / "regroup", "chaos", "--members", "8", "--json", "{json}"]
     for i in range(1, 5):
         out[f"chaos-{i}"] = [*chaos, "--seconds", "720", "--seed", str(100 + i)]
+    out["chaos-partition"] = [*chaos, "--seconds", "360", "--seed", "21", "--arenas", "net", "--faults", "partition"]
     out["chaos-growth"] = [*chaos, "--seconds", "900", "--seed", "11", "--arenas", "shm", "--spare", "2"]
     for target in sorted(p.name.removeprefix("fuzz_") for p in (fuzz_build / "bin").glob("fuzz_*")):
         for half, seconds in ((1, 900), (2, 1800)):
