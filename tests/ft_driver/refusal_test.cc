@@ -175,7 +175,10 @@ TEST_CASE("garbage, oversized and truncated frames close their own connection an
     s.frame(99, {}, group);
     CHECK(s.closed());
   }
-  CHECK(eventually([&] { return w.coordinator->server().counters().bad_messages == 1; }));
+  const bool counted = eventually([&] { return w.coordinator->server().counters().bad_messages == 1; });
+  const auto counters = w.coordinator->server().counters();
+  CAPTURE(counters.accepted, counters.bad_messages, counters.refused);
+  CHECK(counted);
   w[2].control->stop(true);
   CHECK(w.wait_view({0, 1}, 2, 2));
 }

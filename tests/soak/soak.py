@@ -45,6 +45,7 @@ def parts(build, fuzz_build):
     chaos = [bin_ / "regroup", "chaos", "--members", "8", "--json", "{json}"]
     for i in range(1, 5):
         out[f"chaos-{i}"] = [*chaos, "--seconds", "720", "--seed", str(100 + i)]
+    out["chaos-partition"] = [*chaos, "--seconds", "360", "--seed", "21", "--arenas", "net", "--faults", "partition"]
     out["chaos-growth"] = [*chaos, "--seconds", "900", "--seed", "11", "--arenas", "shm", "--spare", "2"]
     for target in sorted(p.name.removeprefix("fuzz_") for p in (fuzz_build / "bin").glob("fuzz_*")):
         for half, seconds in ((1, 900), (2, 1800)):
@@ -104,6 +105,10 @@ def run(name, command, log):
 
 def table(rows):
     """All rows added up, as Markdown."""
+    for r in rows:
+        if not r["passed"]:
+            print(f"Found something: {r['part']}, {r['commit']}, {r['date']}.\n")
+    rows = [r for r in rows if r["passed"]]
     chaos = [r for r in rows if r["part"].startswith("chaos")]
     faults, sums, worst = collections.Counter(), collections.Counter(), collections.defaultdict(list)
     for r in chaos:

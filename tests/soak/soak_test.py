@@ -42,13 +42,14 @@ class Soak(unittest.TestCase):
             results = pathlib.Path(folder) / "results.jsonl"
             chaos = {"faults": {"kill": 30, "stop": 2}, "wrong_results": 0, "hangs": 1, "ops": 10,
                      "recovery_ms": {"kill": {"n": 25, "p50": 5, "p99": 20, "max": 30}}}
-            rows = [{"part": f"chaos-{i}", "commit": f"c{i}", "wall_s": 60, "figures": chaos} for i in (1, 2)]
-            rows += [{"part": f"sim-{i}", "commit": "c1", "wall_s": 9, "figures": {"seeds": 20000, "violations": 0}} for i in (0, 1)]
+            rows = [{"part": f"chaos-{i}", "commit": f"c{i}", "date": "d", "wall_s": 60, "passed": i < 3, "figures": chaos} for i in (1, 2, 3)]
+            rows += [{"part": f"sim-{i}", "commit": "c1", "wall_s": 9, "passed": True, "figures": {"seeds": 20000, "violations": 0}} for i in (0, 1)]
             results.write_text("".join(json.dumps(row) + "\n" for row in rows))
             text = soak("--table", "--results", str(results)).stdout
             self.assertIn("kill 60, stop 4", text)
             self.assertIn("hangs 2", text)
-            self.assertIn("c1, c2", text)
+            self.assertIn("c1, c2:", text)
+            self.assertIn("Found something: chaos-3, c3, d", text)  # said, and not added
             self.assertIn("40000 seeds, 0 violations", text)
             self.assertIn("| kill | 50 |", text)
 
