@@ -5,6 +5,8 @@
 
 MASTER_ADDR and MASTER_PORT must be set, as torch.distributed wants. Rank 0 writes the loss curve with the changes of the
 membership marked; --compare FILE.json draws the curve of another run (its --curve) below it.
+
+Not seen to work yet: with this version a rank that comes back is not let in again (docs/PYTORCH.md, "Coming back").
 """
 import argparse
 import glob
