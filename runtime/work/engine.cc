@@ -189,7 +189,10 @@ Engine::Snapshot Engine::snapshot() const {
 }
 
 bool Engine::stable_as_of(OpId op) const {
-  return committed_.load() >= op && (submitted_seen_.load() > op || leaving_.load());
+  // That the next op was begun is the only sign that the user has done with the results of this one: it is asked for where
+  // there is something of the user's to hand over. A group without it can be entered while it is idle.
+  const bool holds_state = !options_.state.empty() || !options_.blobs.empty() || options_.apply;
+  return committed_.load() >= op && (!holds_state || submitted_seen_.load() > op || leaving_.load());
 }
 
 // Token held. Runs the queue until `target` is done, nothing is left, the deadline has passed (false) or nothing can go

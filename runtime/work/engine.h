@@ -79,7 +79,8 @@ class Engine {
   void set_leaving() { leaving_.store(true); }
   void set_steps(std::uint64_t steps) { steps_.store(steps); }
   [[nodiscard]] Snapshot snapshot() const;
-  // The user's state is as of `op` and is not being changed: op is settled and the user has moved on to the next one.
+  // The user's state is as of `op` and is not being changed: op is settled and the user has moved on to the next one (nothing is
+  // registered: op is settled).
   [[nodiscard]] bool stable_as_of(OpId op) const;
 
   // --- orders, on the control thread ---

@@ -115,6 +115,52 @@ TEST_CASE("a late joiner gets the registered state bit for bit, and contributes 
   CHECK(restored.load() <= 1);
 }
 
+// Who has registered nothing has nothing to be at rest: nobody has to begin an op, or to be inside a call, for a member to
+// come back.
+TEST_CASE("an idle group without registered state is entered while nobody calls anything") {
+  const std::string transport = GENERATE(from_range(transports()));
+  const OpId before = GENERATE(OpId{0}, OpId{3});
+  const bool killed = GENERATE(false, true);
+  CAPTURE(transport, before, killed);
+  World world(transport, 3, [](int, Options& options) { options.explicit_marks = false; });
+  REQUIRE(world.start() == "");
+  const auto first = World::each(world.ranks(), [&](int rank) {
+    return run_ops(world.at(rank), rank, {.count = 50, .first = 1, .ops = before});
+  });
+  CHECK(disagreement(first) == "");
+  if (killed) world.at(2).detach();
+  world.drop(2);
+  Options again = world.options(2);
+  again.join_timeout_s = 10;
+  const Status joined = world.join(2, again);  // the others are in no call of theirs
+  CAPTURE(joined ? "" : joined.error().detail);
+  REQUIRE(joined);
+  CHECK(world.at(2).steps() == before);
+  const auto next = World::each(world.ranks(), [&](int rank) {
+    (void)world.at(rank).view();
+    return run_ops(world.at(rank), rank, {.count = 50, .first = before + 1, .ops = 4});
+  });
+  CHECK(disagreement(next) == "");
+  CHECK(next[0].back().contributors == std::vector<std::uint32_t>{0, 1, 2});
+  CHECK(world.at(2).steps() == world.at(0).steps());
+}
+
+TEST_CASE("registered state of an idle group is handed over when its members have begun the next op, not before") {
+  const std::string transport = GENERATE(from_range(transports()));
+  std::vector<Trainer> trainers(2);
+  World world(transport, 2,
+              [&](int rank, Options& options) { trainers[static_cast<std::size_t>(rank)].register_in(options); });
+  REQUIRE(world.start() == "");
+  const auto first = World::each(world.ranks(), [&](int rank) {
+    return trainers[static_cast<std::size_t>(rank)].run(world.at(rank), rank, 2, 1);
+  });
+  for (const std::string& w : first) CHECK(w == "");
+  world.drop(1);
+  Options short_one = world.options(1);
+  short_one.join_timeout_s = 0.7;
+  CHECK(code_name(world.join(1, short_one).code()) == std::string("kTimeout"));
+}
+
 TEST_CASE("a joiner whose state has another size is refused with kConfig, and the others go on untouched") {
   const std::string transport = GENERATE(from_range(transports()));
   std::vector<Trainer> trainers(2);
