@@ -106,6 +106,7 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   app.add_flag("--no-commit", a.no_commit, "without the commit rule: for comparison only, gives up agreement");
   app.add_option("--cut", cut_bytes, "cut a call into pieces of so many bytes, each an op of its own");
   app.add_flag("--grouped", a.grouped, "with --cut: the pieces of a call are launched as one");
+  app.add_flag("--output-scratch", a.output_scratch, "outputs may be written before the commit; skips the in-place side");
   app.add_flag("--bind", a.bind, "each rank's calling thread on a core of its own");
   app.add_flag("--in-place-only", a.in_place_only, "skip the out-of-place side");
   app.add_flag("--out-of-place-only", a.out_of_place_only, "skip the in-place side");

@@ -46,6 +46,7 @@ struct Arguments {
   bool grouped = false;       // the pieces of a call are launched as one
   bool bind = false;          // each rank's calling thread to a core of its own
   bool in_place_only = false;
+  bool output_scratch = false;
   bool out_of_place_only = false;
   int repetitions = 1;     // of the timed section; the table shows the median
   double seconds = 0;      // above 0: iterations are chosen so that one side takes about this long

@@ -46,6 +46,9 @@ Status check_arguments(const Collective& collective, const Arguments& a) {
   if (a.in_place_only && a.out_of_place_only) {
     return {Code::kInvalid, "--in-place-only and --out-of-place-only leave nothing to run"};
   }
+  if (a.in_place_only && a.output_scratch) {
+    return {Code::kInvalid, "--output-scratch has no meaning with --in-place-only: the output would be the input"};
+  }
   if (a.grouped && a.cut_bytes == 0) return {Code::kInvalid, "--grouped needs --cut"};
   if (a.root < -1) return {Code::kInvalid, "-r " + std::to_string(a.root) + ": -1 (every rank in turn), 0 or above"};
   if (a.ranks > 0 && a.root >= a.ranks && collective.rooted) {

@@ -24,9 +24,11 @@ struct Call {
   Reduction op;
   std::array<std::byte, 8> scalar{};  // of a pre-multiplied sum: this member's
   MemberId root;                      // rooted collectives
+  bool output_scratch = false;        // the output may be written before the commit
   [[nodiscard]] OpOptions options() const {
     OpOptions out;
     if (op.scaled) out.premultiply = scalar.data();
+    out.output_scratch = output_scratch;
     return out;
   }
 };

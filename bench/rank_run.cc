@@ -75,7 +75,7 @@ Result<Row> RankRun::run_point(const RowSpec& spec) {
   auto before = seat_.probe();
   if (!before.ok()) return before.error();
   for (bool in_place : {false, true}) {
-    if (in_place ? arguments_.out_of_place_only : arguments_.in_place_only) continue;
+    if (in_place ? arguments_.out_of_place_only || arguments_.output_scratch : arguments_.in_place_only) continue;
     const Call call = make_call(collective_, arguments_, spec, seat_.group(), seat_.view(), seat_.buffers(), in_place);
     row.count = call.count;
     row.bytes = shown_bytes(collective_, call.count, spec.type, seat_.ranks());

@@ -60,6 +60,7 @@ std::string report_json(const RunInfo& info, const Arguments& a, const std::vect
   config["blocking_collectives"] = text_of(a.blocking != 0);
   config["commit_rule"] = text_of(!a.no_commit);
   config["repetitions"] = a.repetitions;
+  config["output_scratch"] = text_of(a.output_scratch);
   config["huge_pages"] = text_of(info.huge_pages);
   out["results"] = Json::array();
   for (const Row& row : rows) {

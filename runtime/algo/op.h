@@ -39,6 +39,7 @@ inline constexpr int kOpKindCount = 15;
 struct OpDesc {
   static constexpr std::uint8_t kMark = 1;    // ends a step
   static constexpr std::uint8_t kScaled = 2;  // every member multiplies its input by a scalar of its own first
+  static constexpr std::uint8_t kOutputScratch = 4;  // outputs may be written before the commit
   OpKind kind = OpKind::kBarrier;
   DataType type = DataType::kU8;
   ReduceOp reduce = ReduceOp::kSum;
@@ -50,6 +51,7 @@ struct OpDesc {
 
   [[nodiscard]] bool mark() const { return (flags & kMark) != 0; }
   [[nodiscard]] bool scaled() const { return (flags & kScaled) != 0; }
+  [[nodiscard]] bool output_scratch() const { return (flags & kOutputScratch) != 0; }
   [[nodiscard]] bool reduces() const {
     return kind == OpKind::kAllReduce || kind == OpKind::kReduce || kind == OpKind::kReduceScatter ||
            kind == OpKind::kReduceScatterV;

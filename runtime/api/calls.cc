@@ -93,6 +93,13 @@ Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& opti
   if (call.count != 0 && ((in != 0 && call.in == nullptr) || (out != 0 && call.out == nullptr)))
     return invalid("buffer is null");
   if (Status s = premultiply(op, options); !s) return s.error();
+  if (options.output_scratch && call.kind != OpKind::kBarrier) {
+    const std::size_t block = op.desc.bytes();
+    const auto a = reinterpret_cast<std::uintptr_t>(call.in), b = reinterpret_cast<std::uintptr_t>(call.out);
+    if (call.kind != OpKind::kBroadcast && a < b + out * block && b < a + in * block)
+      return invalid("output_scratch: the output overlaps the input");
+    op.desc.flags |= OpDesc::kOutputScratch;
+  }
   return op;
 }
 

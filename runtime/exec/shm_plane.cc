@@ -63,6 +63,7 @@ ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, co
       sources_(view.members.size()) {}
 
 ShmPlane::~ShmPlane() {
+  if (lent_) end_epoch();
   // Scratch of an ended epoch is never used again: ours is freed, the peers' unmapped, on the memory thread. A peer that is
   // gone goes with the last plane that knows it.
   for (PeerState& peer : peers_)
@@ -93,6 +94,7 @@ RunResult ShmPlane::run(ExecOp& op, ExecContext& context) {
   if (a.id != op.id || op.progress.stage == kStart) {
     op.progress = {};
     begin(a, op);
+    a.early = !a.small && op.desc.output_scratch();
     if (!a.small) find_own(a, op);
   }
   if (op.progress.stage == kDone) return RunState::kPrepared;
@@ -126,7 +128,7 @@ bool ShmPlane::wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag
 std::optional<std::size_t> ShmPlane::withdrawn_peer() const {
   read_fence();  // the reads of inputs come before this look
   for (std::size_t i = 0; i < peers_.size(); ++i)
-    if (i != self_ && peers_[i].page->words.withdrawn.load(std::memory_order_acquire) != 0) return i;
+    if (i != self_ && peers_[i].page->words.withdrawn.load(std::memory_order_acquire) > epoch_) return i;
   return std::nullopt;
 }
 
@@ -160,7 +162,16 @@ void ShmPlane::release(OpId op) {
 }
 
 void ShmPlane::withdraw() {
-  domain_.words().words.withdrawn.store(1, std::memory_order_seq_cst);
+  domain_.words().words.withdrawn.store(shm::kAllEpochs, std::memory_order_seq_cst);
+}
+
+// Before outputs that peers may still be reading are given back by a decision (PROTOCOL.md, output given as scratch).
+void ShmPlane::end_epoch() {
+  std::atomic<std::uint64_t>& word = domain_.words().words.withdrawn;
+  std::uint64_t seen = word.load(std::memory_order_relaxed);
+  while (seen <= epoch_ && !word.compare_exchange_weak(seen, epoch_ + 1, std::memory_order_seq_cst)) {
+  }
+  full_fence();
 }
 
 // Makes spares for the next epoch when this one has shown what it needs, and maps the peers' ahead.

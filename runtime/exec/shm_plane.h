@@ -43,7 +43,7 @@ class ShmPlane final : public Plane {
   }
   void enter(const PairBook& book) override { pairs_.enter(view_, self_, book); }
   void withdraw() override;
-  void fence() override {}  // nobody else writes our memory; what we wrote stays as it is
+  void fence() override { fenced_ = true; }  // nobody else writes our memory; what we wrote stays as it is
   [[nodiscard]] const char* name() const override { return "shm"; }
 
  private:
@@ -58,7 +58,7 @@ class ShmPlane final : public Plane {
     shm::OwnedPtr memory;
     OpId op = 0;
   };
-  enum Stage : std::uint32_t { kStart, kStaging, kPublished, kReducing, kPlaced, kDone };
+  enum Stage : std::uint32_t { kStart, kStaging, kPublished, kReducing, kPlaced, kPulling, kDone };
 
   ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, const View& view, std::size_t self);
   // One op in flight: its plan (kept for the next one that is alike) and where everybody's memory is.
@@ -75,6 +75,8 @@ class ShmPlane final : public Plane {
     std::vector<const std::byte*> scratch;  // of every member: table (told ops), then what it placed
     std::vector<std::byte> result;          // small ops: the whole output, private
     const void* own = nullptr;  // where in my input the block lies that I give myself; nullptr: it is placed
+    bool early = false;         // the output is written before the commit, as its caller allows
+    bool kept = false;          // what I place stands in the caller's registered memory
     algo::Span skipped;         // of what I would place: nobody else takes it
   };
   Active& active(OpId op) { return ring_[op % ring_.size()]; }
@@ -85,6 +87,10 @@ class ShmPlane final : public Plane {
   void publish_small(const Active& a, const ExecOp& op);
   void make_small(Active& a, const ExecOp& op);
   RunResult run_large(Active& a, ExecOp& op, ExecContext& context);
+  bool place_at_caller(Active& a, const ExecOp& op);
+  RunResult pull(Active& a, ExecOp& op, ExecContext& context);
+  [[nodiscard]] const void* source_of(const Active& a, std::size_t i) const;
+  void end_epoch();
   RunResult stage_input(Active& a, ExecOp& op, ExecContext& context);
   RunResult take_slot(Active& a, ExecOp& op, ExecContext& context);
   RunResult meet_peers(Active& a, ExecOp& op, ExecContext& context);  // wait for all, compare descriptors, map memory
@@ -109,6 +115,8 @@ class ShmPlane final : public Plane {
   shm::Waiter waiter_;
   std::vector<Slot> slots_;
   bool spares_due_ = false;
+  bool fenced_ = false;
+  bool lent_ = false;  // peers read memory of the caller's until they are prepared
   std::size_t spare_bytes_ = 0, spare_count_ = 0;
   std::vector<Active> ring_;  // by op number modulo the window
   std::vector<const void*> sources_;

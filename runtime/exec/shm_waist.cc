@@ -56,7 +56,8 @@ void ShmPlane::find_own(Active& a, const ExecOp& op) const {
 RunResult ShmPlane::run_large(Active& a, ExecOp& op, ExecContext& context) {
   op.plan = "waist";
   if (op.progress.stage <= kStaging) {
-    if (RunResult r = take_slot(a, op, context); r.state != RunState::kPrepared) return r;
+    if (!place_at_caller(a, op))
+      if (RunResult r = take_slot(a, op, context); r.state != RunState::kPrepared) return r;
     if (RunResult r = stage_input(a, op, context); r.state != RunState::kPrepared) return r;
     publish_line(op, &a.place, sizeof a.place);
     op.progress.stage = kPublished;
@@ -77,8 +78,36 @@ RunResult ShmPlane::run_large(Active& a, ExecOp& op, ExecContext& context) {
   if (!wait_all(
           op.id, [](const shm::WordsPage& p) -> auto& { return p.words.placed; }, context))
     return RunState::kStopped;
+  if (a.early) {
+    if (op.progress.stage == kPlaced) {
+      op.progress.stage = kPulling;
+      op.progress.at = 0;
+    }
+    if (RunResult r = pull(a, op, context); r.state != RunState::kPrepared) return r;
+    if (auto peer = withdrawn_peer()) return broken(*peer, "withdrawn", false);
+  }
   op.progress.stage = kDone;
   return RunState::kPrepared;
+}
+
+// With the output given as scratch peers are done with what I place before I may commit: it may stand in the caller's memory,
+// a fold in the output, blocks of the input where they are.
+bool ShmPlane::place_at_caller(Active& a, const ExecOp& op) {
+  a.kept = false;
+  if (!a.early || a.plan.told || a.plan.place.size() != 1) return false;
+  const algo::Piece& piece = a.plan.place.front();
+  const algo::Take& mine = a.plan.takes[self_];
+  if (piece.bytes == 0 || (piece.fold ? mine.at != 0 || mine.bytes != piece.bytes : piece.from != self_)) return false;
+  const std::byte* at = piece.fold ? static_cast<const std::byte*>(op.out) + mine.to
+                                   : static_cast<const std::byte*>(op.in) + piece.at;
+  const auto location = domain_.find(at, piece.bytes);
+  if (!location) return false;
+  a.place.scratch_segment = location->segment;
+  a.place.scratch_offset = location->offset;
+  a.place.scratch_kept = 1;
+  a.scratch[self_] = at;
+  a.kept = lent_ = true;
+  return true;
 }
 
 // Scratch whose last op everybody has released, or new scratch of this epoch.
@@ -88,6 +117,7 @@ RunResult ShmPlane::take_slot(Active& a, ExecOp& op, ExecContext& context) {
     slot.op = op.id;
     a.place.scratch_segment = slot.memory->id;
     a.place.scratch_offset = 0;
+    a.place.scratch_kept = 0;
     a.scratch[self_] = slot.memory->memory.data();
     if (a.plan.told) std::memcpy(slot.memory->memory.data(), a.plan.gives.data(), peers_.size() * sizeof(algo::Span));
     return RunResult(RunState::kPrepared);
@@ -214,7 +244,7 @@ RunResult ShmPlane::meet(Active& a, const ExecOp& op, std::size_t i) {
   if (!scratch) return broken(i, scratch.error().detail, true);
   a.scratch[i] = *scratch;
   auto& seen = peers_[i].scratch_seen;
-  if (std::find(seen.begin(), seen.end(), place.scratch_segment) == seen.end()) seen.push_back(place.scratch_segment);
+  if (place.scratch_kept == 0 && std::find(seen.begin(), seen.end(), place.scratch_segment) == seen.end()) seen.push_back(place.scratch_segment);
   return RunState::kPrepared;
 }
 
@@ -222,7 +252,8 @@ RunResult ShmPlane::produce(Active& a, ExecOp& op, ExecContext& context) {
   const kernels::Store store = store_for(a.plan.told ? a.plan.placed_bytes[self_] : a.plan.largest_bytes);
   auto* to = const_cast<std::byte*>(a.scratch[self_]) + table_bytes(a);
   std::size_t& at = op.progress.at;
-  const algo::Span skip = a.skipped;
+  const bool stands = a.kept && !a.plan.place.front().fold;  // blocks of my input, read where they are
+  const algo::Span skip = stands ? algo::Span{0, a.plan.placed_bytes[self_]} : a.skipped;
   const std::size_t first = skip.at == 0 ? skip.bytes : 0;
   if (a.plan.placed_bytes[self_] == first) context.failpoints->hit(Point::kAfterFirstChunk);
   for (const algo::Piece& piece : a.plan.place) {
@@ -249,23 +280,51 @@ RunResult ShmPlane::produce(Active& a, ExecOp& op, ExecContext& context) {
   return context.should_stop() ? RunState::kStopped : RunState::kPrepared;
 }
 
+// Where what I take of member i stands; nullptr: in my output already.
+const void* ShmPlane::source_of(const Active& a, std::size_t i) const {
+  if (i == self_ && a.own != nullptr) return a.own;
+  if (i == self_ && a.kept) return nullptr;
+  return a.scratch[i] + table_bytes(a) + a.plan.takes[i].at;
+}
+
+// The whole output, before the commit.
+RunResult ShmPlane::pull(Active& a, ExecOp& op, ExecContext& context) {
+  const std::size_t n = peers_.size();
+  auto* out = static_cast<std::byte*>(op.out);
+  std::size_t& at = op.progress.at;
+  for (std::size_t step = 0, begin = 0; step < n; ++step) {
+    const std::size_t i = (self_ + step) % n;
+    const algo::Take& take = a.plan.takes[i];
+    const auto* from = take.bytes == 0 ? nullptr : static_cast<const std::byte*>(source_of(a, i));
+    if (from == nullptr) continue;
+    while (at < begin + take.bytes) {
+      const std::size_t done = at - begin, part = std::min(take.bytes - done, 4 * kChunkBytes);
+      kernels::copy(out + take.to + done, from + done, part, store_for(a.plan.output_bytes));
+      at += part;
+      if (context.should_stop()) return RunState::kStopped;
+    }
+    begin += take.bytes;
+  }
+  return RunState::kPrepared;
+}
+
 void ShmPlane::copy_out(ExecOp& op) {
   const Active& a = active(op.id);
   RG_CHECK(a.id == op.id && op.progress.stage == kDone);
-  const std::size_t n = peers_.size(), whole = a.plan.output_bytes, head = table_bytes(a);
+  const std::size_t n = peers_.size(), whole = a.plan.output_bytes;
   if (a.small) {
     if (whole != 0) std::memcpy(op.out, a.result.data(), whole);
+    return;
+  }
+  if (a.early) {  // it stands there; a peer that was stopped in its pull must not take what its owner writes next for it
+    if (fenced_) end_epoch();
     return;
   }
   auto* out = static_cast<std::byte*>(op.out);
   for (std::size_t step = 0; step < n; ++step) {  // my own block first: in place, the others' may fall on it
     const std::size_t i = (self_ + step) % n;
     const algo::Take& take = a.plan.takes[i];
-    if (take.bytes == 0) continue;
-    if (i == self_ && a.own != nullptr)
-      move(out + take.to, a.own, take.bytes, store_for(whole));
-    else
-      kernels::copy(out + take.to, a.scratch[i] + head + take.at, take.bytes, store_for(whole));
+    if (take.bytes != 0) move(out + take.to, source_of(a, i), take.bytes, store_for(whole));
   }
 }
 

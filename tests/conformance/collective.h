@@ -19,6 +19,7 @@ struct Call {
   int root = 0;
   bool in_place = false;
   bool registered = false;
+  bool output_scratch = false;
   std::size_t skew = 0;  // bytes past an aligned address
 };
 

@@ -37,6 +37,7 @@ struct Place {
   std::uint32_t scratch_segment;
   std::uint64_t input_offset;
   std::uint64_t scratch_offset;
+  std::uint64_t scratch_kept;  // non-zero: it is registered memory, which outlives the epoch
 };
 
 struct alignas(64) OpLine {
@@ -46,11 +47,15 @@ struct alignas(64) OpLine {
 };
 static_assert(sizeof(OpLine) == 64 && sizeof(Place) <= kInlineBytes);
 
+inline constexpr std::uint64_t kAllEpochs = ~std::uint64_t{0};
+
 struct alignas(64) WordLine {
   std::atomic<Tag> placed{0};     // my shard stands in my scratch
   std::atomic<Tag> prepared{0};   // the whole result stands here
   std::atomic<Tag> released{0};   // I have copied out
-  std::atomic<std::uint64_t> withdrawn{0};  // non-zero: this incarnation is finished, its inputs may change
+  // My memory of the epochs below this may change: nothing that was read of it before this look counts. kAllEpochs: this
+  // incarnation is finished.
+  std::atomic<std::uint64_t> withdrawn{0};
 };
 struct alignas(64) SleepLine {
   std::atomic<std::uint32_t> sleeping{0};  // I sleep in the kernel on somebody's word

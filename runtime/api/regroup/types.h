@@ -45,6 +45,11 @@ struct OpOptions {
   // Reductions: points at one element of the op's type, read at the call. This member's input is multiplied by it before
   // the fold (NCCL's pre-multiplied sum). Every member gives one, each its own, or none does.
   const void* premultiply = nullptr;
+  // The output may be written before the commit: after an error it holds anything, the input is intact. Saves the copy-out in
+  // shared memory, most of all with buffers from Group::allocate. The same at every member. Output and input must not overlap
+  // (kInvalid; a broadcast's buffer is its output but at the root), nor in a grouped call the output and another op's input.
+  // Not looked at by the v forms, messages, small ops and over a network.
+  bool output_scratch = false;
 };
 
 // A named buffer of the caller's state. A returning member has it filled from a living one before it contributes.
