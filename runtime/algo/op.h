@@ -37,8 +37,8 @@ inline constexpr int kOpKindCount = 15;
 
 // What all members must agree on. `flags`: what is no part of the other fields.
 struct OpDesc {
-  static constexpr std::uint8_t kMark = 1;    // ends a step
-  static constexpr std::uint8_t kScaled = 2;  // every member multiplies its input by a scalar of its own first
+  static constexpr std::uint8_t kMark = 1;           // ends a step
+  static constexpr std::uint8_t kScaled = 2;         // every member multiplies its input by a scalar of its own first
   static constexpr std::uint8_t kOutputScratch = 4;  // outputs may be written before the commit
   OpKind kind = OpKind::kBarrier;
   DataType type = DataType::kU8;

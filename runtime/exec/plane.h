@@ -104,6 +104,9 @@ class Plane {
   // Nothing is pending locally, but bytes may wait to be sent: push them without blocking. True: something is left.
   virtual bool pump() { return false; }
   virtual void fence() = 0;
+  // A decision has ended the epoch, and callers may get their buffers back any time now: who was stopped while it read them
+  // must not count what it reads (PROTOCOL.md). Always before an op is committed, failed or redone by that decision.
+  virtual void retire() {}
   // Gives the inputs back without a decision (kUnavailable): never prepares again; peers are told where they can see it.
   virtual void withdraw() { fence(); }
   [[nodiscard]] virtual const char* name() const = 0;  // "shm", "tcp"

@@ -63,9 +63,9 @@ ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, co
       sources_(view.members.size()) {}
 
 ShmPlane::~ShmPlane() {
-  if (lent_) end_epoch();
-  // Scratch of an ended epoch is never used again: ours is freed, the peers' unmapped, on the memory thread. A peer that is
-  // gone goes with the last plane that knows it.
+  retire();
+  // Scratch of an ended epoch is never used again: ours is freed, the peers' unmapped, on the memory thread. A peer
+  // that is gone goes with the last plane that knows it.
   for (PeerState& peer : peers_)
     if (peer.memory)
       domain_.defer_until_calm([memory = std::move(peer.memory), seen = std::move(peer.scratch_seen)] {
@@ -86,7 +86,8 @@ void ShmPlane::begin(Active& a, const ExecOp& op) {
   a.small = a.plan.largest_bytes <= domain_.words().small_bytes;
   a.inputs.assign(n, nullptr);
   a.scratch.assign(n, nullptr);
-  if (a.small && a.result.size() < a.plan.output_bytes) a.result.resize(std::max<std::size_t>(a.plan.output_bytes, 4096));
+  if (a.small && a.result.size() < a.plan.output_bytes)
+    a.result.resize(std::max<std::size_t>(a.plan.output_bytes, 4096));
 }
 
 RunResult ShmPlane::run(ExecOp& op, ExecContext& context) {
@@ -161,12 +162,12 @@ void ShmPlane::release(OpId op) {
   look_at_spares();
 }
 
-void ShmPlane::withdraw() {
-  domain_.words().words.withdrawn.store(shm::kAllEpochs, std::memory_order_seq_cst);
-}
+void ShmPlane::withdraw() { domain_.words().words.withdrawn.store(shm::kAllEpochs, std::memory_order_seq_cst); }
 
-// Before outputs that peers may still be reading are given back by a decision (PROTOCOL.md, output given as scratch).
-void ShmPlane::end_epoch() {
+// Output given as scratch (PROTOCOL.md). All who are in the decision were wedged before it and prepare nothing more in
+// this epoch, so only those who are out of it find the word raised.
+void ShmPlane::retire() {
+  if (!lent_) return;
   std::atomic<std::uint64_t>& word = domain_.words().words.withdrawn;
   std::uint64_t seen = word.load(std::memory_order_relaxed);
   while (seen <= epoch_ && !word.compare_exchange_weak(seen, epoch_ + 1, std::memory_order_seq_cst)) {

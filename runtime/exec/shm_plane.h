@@ -1,10 +1,10 @@
 // ShmPlane: the ops of a view whose members share memory. Pull only, committed at the waist (DATA_PATH.md).
 //
-// Executes any algo::Plan. Large ops ("waist"): every member publishes where its input and scratch lie, makes what the plan
-// has it place (a shard folded from everyone's input, a copy of its own block) in its own scratch and raises `placed`; when
-// all are placed the whole result stands in mappings that outlive their owners, so it is prepared; after the commit
-// everybody takes its output out of the scratches. Small ops ("small"): inputs lie beside the flag; everybody makes its
-// output from them in private memory. Several ops may be prepared at once, each with its own state.
+// Executes any algo::Plan. Large ops ("waist"): every member publishes where its input and scratch lie, makes what the
+// plan has it place (a shard folded from everyone's input, a copy of its own block) in its own scratch and raises
+// `placed`; when all are placed the whole result stands in mappings that outlive their owners, so it is prepared; after
+// the commit everybody takes its output out of the scratches. Small ops ("small"): inputs lie beside the flag;
+// everybody makes its output from them in private memory. Several ops may be prepared at once, each with its own state.
 // Only ever writes the own words page, own scratch, own staging. Upholds G1 G2 G7 G8 on the data side.
 #pragma once
 
@@ -28,7 +28,8 @@ struct ShmStaging {
 
 class ShmPlane final : public Plane {
  public:
-  // Maps every peer's words page. kUnavailable: a peer cannot be reached (`bad_peer` tells which): dead, or not on this host.
+  // Maps every peer's words page. kUnavailable: a peer cannot be reached (`bad_peer` tells which): dead, or not on this
+  // host.
   static Result<std::unique_ptr<ShmPlane>> open(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs,
                                                 const View& view, std::size_t self, std::size_t& bad_peer);
   ~ShmPlane() override;
@@ -43,13 +44,14 @@ class ShmPlane final : public Plane {
   }
   void enter(const PairBook& book) override { pairs_.enter(view_, self_, book); }
   void withdraw() override;
-  void fence() override { fenced_ = true; }  // nobody else writes our memory; what we wrote stays as it is
+  void fence() override {}  // nobody else writes our memory; what we wrote stays as it is
+  void retire() override;
   [[nodiscard]] const char* name() const override { return "shm"; }
 
  private:
   struct PeerState {
     std::shared_ptr<shm::Peer> memory;
-    const shm::WordsPage* page = nullptr;  // our own page for ourselves
+    const shm::WordsPage* page = nullptr;                              // our own page for ourselves
     std::vector<std::pair<std::uint32_t, const shm::Mapping*>> cache;  // segments mapped in this epoch
     std::vector<std::uint32_t> scratch_seen;
     std::uint32_t spares_version = 0;
@@ -90,12 +92,11 @@ class ShmPlane final : public Plane {
   bool place_at_caller(Active& a, const ExecOp& op);
   RunResult pull(Active& a, ExecOp& op, ExecContext& context);
   [[nodiscard]] const void* source_of(const Active& a, std::size_t i) const;
-  void end_epoch();
   RunResult stage_input(Active& a, ExecOp& op, ExecContext& context);
   RunResult take_slot(Active& a, ExecOp& op, ExecContext& context);
   RunResult meet_peers(Active& a, ExecOp& op, ExecContext& context);  // wait for all, compare descriptors, map memory
   RunResult meet(Active& a, const ExecOp& op, std::size_t i);
-  RunResult produce(Active& a, ExecOp& op, ExecContext& context);     // what I place, into my scratch
+  RunResult produce(Active& a, ExecOp& op, ExecContext& context);  // what I place, into my scratch
   void publish_line(const ExecOp& op, const void* body, std::size_t bytes);
   void raise(std::atomic<shm::Tag>& word, OpId op);
   template <class WordOf>
@@ -115,7 +116,6 @@ class ShmPlane final : public Plane {
   shm::Waiter waiter_;
   std::vector<Slot> slots_;
   bool spares_due_ = false;
-  bool fenced_ = false;
   bool lent_ = false;  // peers read memory of the caller's until they are prepared
   std::size_t spare_bytes_ = 0, spare_count_ = 0;
   std::vector<Active> ring_;  // by op number modulo the window

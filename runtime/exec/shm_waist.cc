@@ -90,16 +90,16 @@ RunResult ShmPlane::run_large(Active& a, ExecOp& op, ExecContext& context) {
   return RunState::kPrepared;
 }
 
-// With the output given as scratch peers are done with what I place before I may commit: it may stand in the caller's memory,
-// a fold in the output, blocks of the input where they are.
+// With the output given as scratch peers are done with what I place before I may commit: it may stand in the caller's
+// memory, a fold in the output, blocks of the input where they are.
 bool ShmPlane::place_at_caller(Active& a, const ExecOp& op) {
   a.kept = false;
   if (!a.early || a.plan.told || a.plan.place.size() != 1) return false;
   const algo::Piece& piece = a.plan.place.front();
   const algo::Take& mine = a.plan.takes[self_];
   if (piece.bytes == 0 || (piece.fold ? mine.at != 0 || mine.bytes != piece.bytes : piece.from != self_)) return false;
-  const std::byte* at = piece.fold ? static_cast<const std::byte*>(op.out) + mine.to
-                                   : static_cast<const std::byte*>(op.in) + piece.at;
+  const std::byte* at =
+      piece.fold ? static_cast<const std::byte*>(op.out) + mine.to : static_cast<const std::byte*>(op.in) + piece.at;
   const auto location = domain_.find(at, piece.bytes);
   if (!location) return false;
   a.place.scratch_segment = location->segment;
@@ -244,7 +244,8 @@ RunResult ShmPlane::meet(Active& a, const ExecOp& op, std::size_t i) {
   if (!scratch) return broken(i, scratch.error().detail, true);
   a.scratch[i] = *scratch;
   auto& seen = peers_[i].scratch_seen;
-  if (place.scratch_kept == 0 && std::find(seen.begin(), seen.end(), place.scratch_segment) == seen.end()) seen.push_back(place.scratch_segment);
+  if (place.scratch_kept == 0 && std::find(seen.begin(), seen.end(), place.scratch_segment) == seen.end())
+    seen.push_back(place.scratch_segment);
   return RunState::kPrepared;
 }
 
@@ -316,10 +317,7 @@ void ShmPlane::copy_out(ExecOp& op) {
     if (whole != 0) std::memcpy(op.out, a.result.data(), whole);
     return;
   }
-  if (a.early) {  // it stands there; a peer that was stopped in its pull must not take what its owner writes next for it
-    if (fenced_) end_epoch();
-    return;
-  }
+  if (a.early) return;  // it stands there
   auto* out = static_cast<std::byte*>(op.out);
   for (std::size_t step = 0; step < n; ++step) {  // my own block first: in place, the others' may fall on it
     const std::size_t i = (self_ + step) % n;

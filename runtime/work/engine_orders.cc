@@ -80,7 +80,7 @@ void Engine::handle(const InstallOrder& order) {
       op->exec.progress = {};
       op->prepared = op->asked = false;
     }
-    if (ended) ended->fence();
+    if (ended) ended->fence(), ended->retire();
     counter_.install(d, order.self);
     pairs_.enter(d.view, order.self);
     view_ = std::move(info);

@@ -19,12 +19,14 @@ std::vector<Call> all_calls(int members) {
   for (const OpKind kind : kinds())
     for (const std::size_t count : {0u, 1u, 2u, 37u, 5001u}) {
       const std::size_t n = calls.size();
-      Call call{kind, count, static_cast<int>(n % static_cast<std::size_t>(members)), n % 2 == 1, n % 3 == 1, false, n % 7};
+      Call call{kind,  count, static_cast<int>(n % static_cast<std::size_t>(members)), n % 2 == 1, n % 3 == 1,
+                false, n % 7};
       calls.push_back(call);
       call.in_place = !call.in_place;
       call.root = members - 1 - call.root;
       calls.push_back(call);
-      call.in_place = false;  // and with the output given as scratch, from memory that peers read directly and from private one
+      call.in_place =
+          false;  // and with the output given as scratch, from memory that peers read directly and from private one
       call.output_scratch = true;
       for (const bool registered : {true, false}) {
         call.registered = registered;
@@ -146,8 +148,9 @@ TEST_CASE(
   auto histories = World::each(world.ranks(), [&](int rank) {
     History history;
     for (OpId op = 1; op <= 16; ++op) {
-      history.push_back(run_call(world.at(rank), rank, op, {kind, count, static_cast<int>(op % 2), op % 3 == 0,
-                                                           scratch && op % 2 == 0, scratch && op % 3 != 0}));
+      history.push_back(run_call(
+          world.at(rank), rank, op,
+          {kind, count, static_cast<int>(op % 2), op % 3 == 0, scratch && op % 2 == 0, scratch && op % 3 != 0}));
       if (history.back().code == Code::kClosed || history.back().code == Code::kUnavailable) break;
     }
     return history;

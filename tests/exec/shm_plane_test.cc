@@ -1,5 +1,6 @@
-// ShmPlane of members in one process: an output given as scratch is read by peers until they are prepared; who gives it back
-// by a decision says so first, so that a member that was stopped in its pull takes nothing of what is written there next.
+// ShmPlane of members in one process: an output given as scratch is read by peers until they are prepared; who gives it
+// back by a decision says so first, so that a member that was stopped in its pull takes nothing of what is written
+// there next.
 #include "runtime/exec/shm_plane.h"
 
 #include <algorithm>
@@ -105,14 +106,18 @@ TEST_CASE("with the output as scratch the whole result stands there before prepa
 
 TEST_CASE("who was stopped in its pull is not prepared once an owner has its output back by a decision") {
   const OpKind kind = GENERATE(OpKind::kAllReduce, OpKind::kAllGather);
-  const bool copied_out = GENERATE(true, false);
+  const bool installed = GENERATE(true, false);
   std::vector<MemberHere> members(kMembers);
   begin(members, kind);
   run_until_last_stops(members);
   members[0].plane->fence();
-  if (copied_out) members[0].plane->copy_out(members[0].op);  // committed by INSTALL
-  else members[0].plane.reset();                              // evicted
-  std::fill(members[0].out, members[0].out + kCount, 77);     // its caller goes on
+  if (installed) {
+    members[0].plane->retire();
+    members[0].plane->copy_out(members[0].op);
+  } else {
+    members[0].plane.reset();  // evicted
+  }
+  std::fill(members[0].out, members[0].out + kCount, 77);  // its caller goes on
   std::fill(members[0].in, members[0].in + kCount, 77);
   members.back().stop = 0;
   CHECK(members.back().plane->run(members.back().op, members.back().context).state == RunState::kBroken);

@@ -1,9 +1,9 @@
 // The words page of a member: one writer (its owner), read by every peer on the host. Monotonic tags, one line each.
 //
-// A tag is (epoch, op) in one 64-bit word, so a reader of one epoch never mistakes a word of another, and words rise over
-// the whole life of an incarnation. In epoch e a word of an earlier epoch reads as "not yet" (the trim of e is known to all).
-// The op lines are a ring over the window: line k % W is written again for op k + W only after k has settled here, which
-// means that every member of the view was prepared for k, so nobody reads it any more.
+// A tag is (epoch, op) in one 64-bit word, so a reader of one epoch never mistakes a word of another, and words rise
+// over the whole life of an incarnation. In epoch e a word of an earlier epoch reads as "not yet" (the trim of e is
+// known to all). The op lines are a ring over the window: line k % W is written again for op k + W only after k has
+// settled here, which means that every member of the view was prepared for k, so nobody reads it any more.
 #pragma once
 
 #include <atomic>
@@ -50,11 +50,11 @@ static_assert(sizeof(OpLine) == 64 && sizeof(Place) <= kInlineBytes);
 inline constexpr std::uint64_t kAllEpochs = ~std::uint64_t{0};
 
 struct alignas(64) WordLine {
-  std::atomic<Tag> placed{0};     // my shard stands in my scratch
-  std::atomic<Tag> prepared{0};   // the whole result stands here
-  std::atomic<Tag> released{0};   // I have copied out
-  // My memory of the epochs below this may change: nothing that was read of it before this look counts. kAllEpochs: this
-  // incarnation is finished.
+  std::atomic<Tag> placed{0};    // my shard stands in my scratch
+  std::atomic<Tag> prepared{0};  // the whole result stands here
+  std::atomic<Tag> released{0};  // I have copied out
+  // My memory of the epochs below this may change: nothing that was read of it before this look counts. kAllEpochs:
+  // this incarnation is finished.
   std::atomic<std::uint64_t> withdrawn{0};
 };
 struct alignas(64) SleepLine {
@@ -62,7 +62,8 @@ struct alignas(64) SleepLine {
 };
 struct alignas(64) SpareLine {
   std::atomic<std::uint32_t> version{0};
-  std::atomic<std::uint32_t> segment[kSpares];  // scratch made ahead for the next epoch, for peers to map ahead; 0: none
+  std::atomic<std::uint32_t>
+      segment[kSpares];  // scratch made ahead for the next epoch, for peers to map ahead; 0: none
 };
 
 // Head of the words segment; op lines and the data blocks of small ops follow.
@@ -79,7 +80,9 @@ struct WordsPage {
   static std::size_t bytes(std::uint32_t window, std::size_t small_bytes) {
     return kHead + window * (sizeof(OpLine) + small_bytes);
   }
-  [[nodiscard]] OpLine& line(OpId op) const { return *reinterpret_cast<OpLine*>(base() + kHead + op % window * sizeof(OpLine)); }
+  [[nodiscard]] OpLine& line(OpId op) const {
+    return *reinterpret_cast<OpLine*>(base() + kHead + op % window * sizeof(OpLine));
+  }
   // Data block of a small op.
   [[nodiscard]] std::byte* block(OpId op) const {
     return base() + kHead + window * sizeof(OpLine) + op % window * small_bytes;

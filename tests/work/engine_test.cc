@@ -1,0 +1,100 @@
+// Engine with a plane and a host that only take notes: what has happened to an epoch when its ops end by a decision.
+#include "runtime/work/engine.h"
+
+#include <catch2/catch.hpp>
+#include <thread>
+
+using namespace regroup;
+
+namespace {
+
+struct Notes {
+  std::vector<std::string> of;
+  std::atomic<bool> prepared{false};
+};
+
+struct NotedPlane : Plane {
+  explicit NotedPlane(Notes& notes) : notes(notes) {}
+  ~NotedPlane() override { notes.of.push_back("gone"); }
+  RunResult run(ExecOp&, ExecContext&) override { return RunState::kPrepared; }
+  void announce_prepared(OpId) override { notes.prepared = true; }
+  RunResult await_commit(OpId, CommitCounter&, ExecContext& context) override {
+    while (!context.should_stop() && now() < context.deadline) std::this_thread::yield();
+    return RunState::kStopped;
+  }
+  void copy_out(ExecOp&) override { notes.of.push_back("copy_out"); }
+  void release(OpId) override {}
+  RunResult exchange(std::span<PairMessage* const>, ExecContext&) override { return RunState::kStopped; }
+  void enter(const PairBook&) override {}
+  void fence() override { notes.of.push_back("fence"); }
+  void retire() override { notes.of.push_back("retire"); }
+  [[nodiscard]] const char* name() const override { return "noted"; }
+  Notes& notes;
+};
+
+struct NotedHost : EngineHost {
+  explicit NotedHost(Notes& notes) : notes(notes) {}
+  void post(MemberInput) override {}
+  void check_peers() override {}
+  Result<std::shared_ptr<Plane>> open_plane(const Decision&, std::size_t, std::size_t&) override {
+    return std::shared_ptr<Plane>(std::make_shared<NotedPlane>(notes));
+  }
+  void incarnation_over() override {}
+  void withdrawn() override {}
+  void settled(const OpState&, const Result<Outcome>&, std::uint64_t) override { notes.of.push_back("settled"); }
+  void state_restored() override {}
+  Notes& notes;
+};
+
+Decision decision(Epoch epoch, OpId trim, std::uint32_t members) {
+  Decision d;
+  d.view.epoch = epoch;
+  d.prev = epoch - 1;
+  d.trim = d.high = trim;
+  for (std::uint32_t i = 0; i < members; ++i) d.view.members.push_back({{i, 0}, {1, i + 1}, 1, ""});
+  return d;
+}
+
+struct World {
+  Notes notes;
+  Options options;
+  NotedHost host{notes};
+  FlightRecorder recorder{64};
+  Failpoints failpoints;
+  Engine engine{options, host, recorder, failpoints};
+
+  // An op that is prepared in epoch 1, and that nobody else is prepared for.
+  OpPtr prepared_op() {
+    engine.order_install(decision(1, 0, 2), 0);
+    ExecOp call;
+    call.desc.kind = OpKind::kAllReduce;
+    call.desc.count = 1;
+    OpPtr op = engine.submit(std::move(call));
+    CHECK(engine.wait(op, now() + Duration::from_ms(20)).code() == Code::kTimeout);
+    for (const Instant bound = now() + Duration::from_s(20); !notes.prepared && now() < bound;)
+      std::this_thread::yield();
+    REQUIRE(notes.prepared);
+    return op;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("an epoch is retired before an op of it is committed by the decision that ended it") {
+  World world;
+  const OpPtr op = world.prepared_op();
+  world.engine.order_freeze(1);
+  world.engine.order_install(decision(2, 1, 1), 0);
+  REQUIRE(world.engine.wait(op, now() + Duration::from_s(20)).ok());
+  world.engine.close(Code::kClosed, "", true);
+  CHECK(world.notes.of == std::vector<std::string>{"fence", "fence", "retire", "copy_out", "gone", "settled"});
+}
+
+TEST_CASE("the memory of an epoch is gone before an op of it goes back to a caller whose member is out") {
+  World world;
+  const OpPtr op = world.prepared_op();
+  world.engine.order_freeze(1);
+  world.engine.order_end(Code::kClosed, "left out");
+  CHECK(world.engine.wait(op, now() + Duration::from_s(20)).code() == Code::kClosed);
+  CHECK(world.notes.of == std::vector<std::string>{"fence", "gone"});
+}
