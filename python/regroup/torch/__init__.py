@@ -33,17 +33,6 @@ def _load() -> _t.Any:
     return _module
 
 
-def _create(options: _t.Any, pg_options: _t.Any = None) -> _t.Any:
-    from . import _rendezvous
-    return _rendezvous.create(_load(), options, pg_options)
-
-
-def _autoload() -> None:
-    """Entry point `torch.backends`: torch calls it when it is imported. Only registers; nothing is loaded yet."""
-    if _dist.is_available() and "regroup" not in _dist.Backend.backend_list:
-        _dist.Backend.register_backend("regroup", _create, extended_api=True, devices=["cpu"])
-
-
 def _backend(group: _t.Any = None) -> _t.Any:
     group = group if group is not None else _dist.group.WORLD
     if group is None:

@@ -86,6 +86,19 @@ def _announced(store: t.Any, rank: int, timeout_s: float, number: int) -> tuple[
         time.sleep(0.05)  # rank 0 comes back and starts another
 
 
+def of_launch() -> tuple[t.Any, int, int]:
+    """init_method="regroup://": rank and size of `regroup run`, no server of torch's, so that rank 0 can come back too. The
+    store is this process's own: enough for groups on Regroup, which meet at the coordinator."""
+    try:
+        os.environ["REGROUP_COORDINATOR"]  # meets the others
+        rank = int(os.environ.get("REGROUP_RANK") or os.environ["RANK"])
+        size = int(os.environ.get("REGROUP_WORLD_SIZE") or os.environ["WORLD_SIZE"])
+    except (KeyError, ValueError) as e:
+        raise ValueError(f'init_method="regroup://" takes REGROUP_COORDINATOR, REGROUP_RANK and REGROUP_WORLD_SIZE, which '
+                         f"`regroup run` sets: {e}") from e
+    return dist.HashStore(), rank, size
+
+
 class _Handle:
     """A backend that is to be shut down at exit."""
 

@@ -7,8 +7,10 @@
 
 A step is done when its body has ended. Who comes back (a new process with the same rank) is given the state of the lowest
 rank that lives before its first step, and goes on at that step. Samples are drawn from one stream for all ranks: each goes
-to one member, also when the membership changes.
+to one member; those of a member that was lost before its step's last op are given again.
 """
+import inspect
+import os
 import typing as t
 
 import torch
@@ -19,13 +21,15 @@ from . import _backend
 
 class StatefulSampler:
     """A shuffled stream of indices, the same at every rank; draw() cuts a batch into the members' parts. Every sample of an
-    epoch is given to exactly one member of the membership that drew it. State: epoch and position."""
+    epoch is given to exactly one member of the membership that drew it. State: epoch, position, and what was given back."""
 
     def __init__(self, size: int, seed: int = 0) -> None:
         if size < 1:
             raise ValueError("StatefulSampler: size must be positive")
         self.size, self.seed, self.epoch, self.position = size, seed, 0, 0
+        self.returned: list[int] = []  # drawn by members that were lost; given before anything else
         self._order: t.Optional[torch.Tensor] = None
+        self._last: dict[int, torch.Tensor] = {}
 
     def _shuffled(self) -> torch.Tensor:
         if self._order is None:
@@ -35,26 +39,41 @@ class StatefulSampler:
 
     def draw(self, per_member: int, members: t.Sequence[int], rank: int) -> torch.Tensor:
         """The next per_member * len(members) samples (fewer at the end of an epoch): this rank's part of them."""
-        if self.position >= self.size:
+        want = per_member * len(members)
+        again, self.returned = self.returned[:want], self.returned[want:]
+        if self.position >= self.size and not again:
             self.epoch, self.position, self._order = self.epoch + 1, 0, None
-        part = self._shuffled()[self.position:self.position + per_member * len(members)]
-        self.position += len(part)
-        return part[list(members).index(rank)::len(members)]
+        fresh = self._shuffled()[self.position:self.position + want - len(again)]
+        self.position += len(fresh)
+        part = torch.cat([torch.tensor(again, dtype=fresh.dtype), fresh])
+        self._last = {m: part[i::len(members)] for i, m in enumerate(members)}
+        return self._last[rank]
 
-    def state_dict(self) -> dict[str, int]:
-        return {"size": self.size, "seed": self.seed, "epoch": self.epoch, "position": self.position}
+    def give_back(self, rank: int) -> None:
+        """What `rank` was given by the last draw() is drawn again. Called for the same ranks at every member."""
+        self.returned += self._last.pop(rank, torch.empty(0)).tolist()
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
+    def state_dict(self) -> dict[str, t.Any]:
+        return {"size": self.size, "seed": self.seed, "epoch": self.epoch, "position": self.position, "returned": list(self.returned)}
+
+    def load_state_dict(self, state: dict[str, t.Any]) -> None:
         if state["size"] != self.size:
             raise ValueError(f"StatefulSampler: state of {state['size']} samples, this one has {self.size}")
         self.seed, self.epoch, self.position, self._order = state["seed"], state["epoch"], state["position"], None
+        self.returned, self._last = list(state["returned"]), {}
 
 
 class Elastic:
-    """Registers what makes up a training run. Anything with state_dict() and load_state_dict() can be registered by name."""
+    """Registers what makes up a training run. Anything with state_dict() and load_state_dict() can be registered by name.
+
+    checkpoint: a file that the lowest rank writes after every `checkpoint_every` steps, and that the lowest rank reads where
+    all begin anew; the others are given what it read.
+    """
 
     def __init__(self, *, sampler: t.Optional[StatefulSampler] = None, group: t.Any = None, rng: bool = True,
-                 **parts: t.Any) -> None:
+                 checkpoint: t.Optional[str] = None, checkpoint_every: int = 100, **parts: t.Any) -> None:
+        if checkpoint_every < 1:
+            raise ValueError("Elastic: checkpoint_every must be positive")
         for name, part in parts.items():
             if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
                 raise TypeError(f"Elastic: {name} has no state_dict() and load_state_dict()")
@@ -68,6 +87,7 @@ class Elastic:
         self.step = 0
         self.members: list[int] = []
         self.changes = 0  # of the membership, as this member saw them
+        self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
         self._known: t.Optional[list[int]] = None
 
     def state_dict(self) -> dict[str, t.Any]:
@@ -88,8 +108,10 @@ class Elastic:
 
     def save(self, path: str) -> None:
         """A checkpoint, written whole or not at all."""
-        import os
-        torch.save(self.state_dict(), path + ".part")
+        with open(path + ".part", "wb") as file:
+            torch.save(self.state_dict(), file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(path + ".part", path)
 
     def load(self, path: str) -> None:
@@ -109,13 +131,16 @@ class Elastic:
                 return
             yield self.step
             self.step += 1
+            if self.checkpoint and self.rank == min(self.members) and self.step % self.checkpoint_every == 0:
+                self.save(self.checkpoint)
 
     def ddp(self, model: torch.nn.Module, **keywords: t.Any) -> torch.nn.Module:
         """DistributedDataParallel that a returning rank can make alone: nothing is sent when it is made, its buckets never
         change, and gradients are averaged over who contributed."""
         from . import ddp_hook
-        wrapped = torch.nn.parallel.DistributedDataParallel(
-            model, process_group=self._group, init_sync=False, find_unused_parameters=True, broadcast_buffers=False, **keywords)
+        ddp = torch.nn.parallel.DistributedDataParallel
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in inspect.signature(ddp).parameters else "broadcast_buffers"
+        wrapped = ddp(model, process_group=self._group, init_sync=False, find_unused_parameters=True, **{buffers: False}, **keywords)
         wrapped.register_comm_hook(self._group, ddp_hook)
         return wrapped
 
@@ -131,6 +156,7 @@ class Elastic:
         # Members end the step at a mark, where who comes back enters; behind it all tell what they have done: step + 1, or
         # 0 of who has just begun. One outcome, so all see the same members. Who is behind is given the state.
         if self._known is not None:
+            self._give_back_lost(self._backend.contributors())  # of the step's last op
             self._backend.mark()
         mine = torch.zeros(self._backend.size(), dtype=torch.int64)
         while True:
@@ -139,12 +165,11 @@ class Elastic:
             dist.all_reduce(mine, op=dist.ReduceOp.MAX, group=self._group)
             now = self._backend.contributors()
             told = [int(mine[rank]) for rank in now]
-            if max(told) == 0:
-                source = now[0]  # all begin: with the same state
-            elif min(told) != max(told):
-                source = now[told.index(max(told))]
-            else:
+            if min(told) == max(told) != 0:
                 break
+            source = now[told.index(max(told))]  # where all begin: the lowest
+            if max(told) == 0 and self.rank == source and self.checkpoint and os.path.exists(self.checkpoint):
+                self.load(self.checkpoint)
             box: list[t.Any] = [self.state_dict() if self.rank == source else None]
             try:
                 dist.broadcast_object_list(box, group_src=source, group=self._group)
@@ -152,7 +177,14 @@ class Elastic:
                 continue  # the source was lost meanwhile: another one
             if self.rank != source:
                 self.load_state_dict(box[0])
-            self._known = now
-        if self._known is not None and now != self._known:
+            if self._known is None:
+                self._known = now
+        if now != self._known:
             self.changes += 1
         self._known = self.members = now
+
+    def _give_back_lost(self, took_part: list[int]) -> None:
+        if self.sampler is not None:
+            for rank in self.members:
+                if rank not in took_part:
+                    self.sampler.give_back(rank)
