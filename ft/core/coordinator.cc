@@ -153,7 +153,7 @@ void Coordinator::on_message(const Incarnation& from, const Suspect& m, Instant 
   if (!is_member(m.who) || from == m.who) return;
   if (m.kind == SuspectKind::kDead) return suspect(m.who, "dead");
   accusations_.try_emplace({from, m.who}, now);
-  if (judge_at_.is_never()) judge_at_ = now + config_.lost_grace;  // let the other side's word arrive
+  if (judge_at_.is_never()) judge_at_ = now + link_grace();
 }
 
 void Coordinator::on_message(const Incarnation&, const FailOp& m, Instant, Out&) {
@@ -186,6 +186,10 @@ void Coordinator::back_from_nobody(Instant now) {
     detector_.heard(m.inc, now);
   }
 }
+
+// Who is cut off with others, and who waits for it, find out one after the other: judged by the first word alone, the wrong
+// ones would go. Members look at all their links several times in this span.
+Duration Coordinator::link_grace() const { return std::max(config_.lost_grace, config_.suspicion * 3 / 10); }
 
 // A link failed while both ends still talk to us. Evict the smallest set that explains it: whoever is accused by, or
 // accuses, most others first; on a tie the higher id. Never both ends.

@@ -87,6 +87,7 @@ class Coordinator {
   [[nodiscard]] std::optional<Refuse> refusal(const Hello& m) const;
   void refuse_unlike(const Hello& member, Out& out);
   void judge_links(Instant now);
+  [[nodiscard]] Duration link_grace() const;
   void back_from_nobody(Instant now);
   void suspect(const Incarnation& who, const std::string& why);
 

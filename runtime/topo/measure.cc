@@ -63,7 +63,7 @@ std::optional<Pair> connect_to_self(const std::string& host, Instant deadline) {
   if (!left || !tcp::wait_readable(listener->get(), deadline).ok()) return std::nullopt;
   Pair pair{std::move(*left), tcp::accept_next(listener->get())};
   if (!pair.right) return std::nullopt;
-  for (const Fd* fd : {&pair.left, &pair.right}) tcp::tune(fd->get(), Duration{});
+  for (const Fd* fd : {&pair.left, &pair.right}) tcp::tune(fd->get());
   return pair;
 }
 

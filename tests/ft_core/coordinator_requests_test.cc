@@ -16,7 +16,7 @@ TEST_CASE("link: both ends accuse each other: exactly one is evicted") {
   s.form();
   accuse(s, k1, k2), accuse(s, k2, k1);
   CHECK(s.phase() == Phase::kIdle);
-  s.pass(200, kAll);
+  s.pass(400, kAll);
   CHECK(s.coordinator().suspected() == std::set{k2});
 }
 
@@ -24,15 +24,36 @@ TEST_CASE("link: whoever explains most broken links is evicted, whatever its id"
   Script s;
   s.form();
   accuse(s, k2, k1), accuse(s, k3, k1);
-  s.pass(200, kAll);
+  s.pass(400, kAll);
   CHECK(s.coordinator().suspected() == std::set{k1});
+}
+
+TEST_CASE("link: a host that is cut off goes, although the first accusation names one of the others as well") {
+  Script s(6);
+  s.form();
+  const Incs all{k1, k2, k3, k4, inc(5), inc(6)};
+  accuse(s, k1, inc(6));  // 1 and 2 are on the host; nobody knows that
+  s.pass(200, all);
+  CHECK(s.coordinator().suspected().empty());
+  for (const Incarnation& there : {k3, k4, inc(5), inc(6)})
+    for (const Incarnation& here : {k1, k2}) accuse(s, here, there), accuse(s, there, here);
+  s.pass(200, all);
+  CHECK(s.coordinator().suspected() == std::set{k1, k2});
+}
+
+TEST_CASE("link: one accusation that nobody joins is judged within half of the suspicion time") {
+  Script s;
+  s.form();
+  accuse(s, k1, k3);
+  s.pass(500, kAll);
+  CHECK(s.coordinator().suspected() == std::set{k3});
 }
 
 TEST_CASE("link: who was evicted for its links and still reaches the coordinator is not let in at once") {
   Script s;
   s.form();
   accuse(s, k1, k3), accuse(s, k2, k3);
-  s.pass(200, kAll);
+  s.pass(400, kAll);
   REQUIRE(s.coordinator().suspected() == std::set{k3});
   s.all_report({k1, k2}, 1);
   s.write_log();

@@ -1,6 +1,11 @@
-// A peer that says nothing: what a connection and a set of links make of it. The other end keeps its socket open but
-// takes no byte, so its window stays shut and the kernel gives the connection up after TCP_USER_TIMEOUT.
+// A peer that says nothing, and one that only takes nothing: what a set of links makes of them. What is cut off here is
+// cut off by a filter on the peer's sockets that drops every packet, so not even its kernel answers.
+#include <linux/filter.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <catch2/catch.hpp>
+#include <filesystem>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -62,28 +67,6 @@ Party party(std::uint32_t id) {
 
 }  // namespace
 
-TEST_CASE("a connection whose other end takes nothing for the time that was set ends by silence, not by an error") {
-  Result<Fd> listener = listen_at("127.0.0.1", 0);
-  REQUIRE(listener.ok());
-  Result<Fd> here = start_connect(*local_endpoint(listener->get()));
-  REQUIRE(here.ok());
-  REQUIRE(wait_readable(listener->get(), now() + kBound).ok());
-  const Fd there = accept_next(listener->get());
-  REQUIRE(there);
-  tune(here->get(), kSilence);
-  Framed conn(std::move(*here));
-  Talker talker;
-  std::vector<std::byte> scratch(4096);
-  const Instant begin = now();
-  REQUIRE(within_bound([&] {
-    if (conn.write(talker, 1u << 20) == Io::kClosed) return true;
-    conn.unblock();
-    return conn.read(talker, 4096, scratch) == Io::kClosed;
-  }));
-  CHECK(conn.fault() == Framed::Fault::kSilence);
-  CHECK(now() - begin >= kSilence);
-}
-
 TEST_CASE("the other end that closes is no silence") {
   Result<Fd> listener = listen_at("127.0.0.1", 0);
   REQUIRE(listener.ok());
@@ -98,29 +81,94 @@ TEST_CASE("the other end that closes is no silence") {
   CHECK(conn.fault() == Framed::Fault::kEnd);
 }
 
-TEST_CASE("a peer that falls silent is out of reach when the suspicion time has passed, once; who answers is not") {
+namespace {
+
+std::uint16_t peer_port(int fd) {
+  sockaddr_in at{};
+  socklen_t length = sizeof at;
+  return ::getpeername(fd, reinterpret_cast<sockaddr*>(&at), &length) == 0 ? ntohs(at.sin_port) : std::uint16_t{0};
+}
+
+// No packet reaches a connection to this party's port any more, at either end: a host that is cut off.
+void cut_off(const Party& party) {
+  sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+  const sock_fprog program{1, &drop};
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    const int fd = std::stoi(entry.path().filename().string());
+    const Result<Endpoint> at = local_endpoint(fd);
+    if (at.ok() && (at->port == party.peer.at.port || peer_port(fd) == party.peer.at.port))
+      REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0);
+  }
+}
+
+// Three parties, all links up; what the first one makes of the others is looked at. (The lower id connects.)
+struct Three {
   std::vector<Party> all;
-  for (std::uint32_t id = 0; id < 3; ++id) all.push_back(party(id));
-  std::vector<Peer> peers;
-  for (const Party& p : all) peers.push_back(p.peer);
-  for (std::size_t i = 0; i < all.size(); ++i) all[i].links->enter(1, peers, i, all[i].user);
-  LinkSet& mine = *all[0].links;
-  REQUIRE(within_bound([&] {
-    for (Party& p : all) p.links->pump({});
-    return mine.state(1).up && mine.state(2).up;
-  }));
-  CHECK(mine.first_broken() == 3);
-  CHECK(mine.out_of_reach().empty());
-  all[0].user.to = 1;  // who is not served any more
-  REQUIRE(within_bound([&] {
+  LinkSet* mine;
+  Three() {
+    for (std::uint32_t id = 0; id < 3; ++id) all.push_back(party(id));
+    std::vector<Peer> peers;
+    for (const Party& p : all) peers.push_back(p.peer);
+    for (std::size_t i = 0; i < all.size(); ++i) all[i].links->enter(1, peers, i, all[i].user);
+    mine = all[0].links.get();
+    const bool up = within_bound([&] {
+      for (Party& p : all) p.links->pump({});
+      return mine->state(1).up && mine->state(2).up;
+    });
+    REQUIRE(up);
+    CHECK(mine->first_broken() == 3);
+    CHECK(mine->out_of_reach().empty());
+  }
+  void turn() {  // of all but the second
     all[2].links->pump({});
-    mine.pump(Duration::from_ms(1));
-    return mine.first_broken() != 3;
-  }));
-  CHECK(mine.first_broken() == 1);
-  CHECK(mine.out_of_reach() == std::vector<std::size_t>{1});
-  const LinkState state = mine.state(1);
+    mine->pump(Duration::from_ms(1));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a peer that is cut off is out of reach when the suspicion time has passed, once; who answers is not") {
+  Three t;
+  t.all[0].user.to = 1;
+  const Instant begin = now();
+  cut_off(t.all[1]);
+  const bool found = within_bound([&] { return t.turn(), t.mine->first_broken() != 3; });
+  REQUIRE(found);
+  CHECK(now() - begin >= kSilence);
+  CHECK(t.mine->first_broken() == 1);
+  CHECK(t.mine->out_of_reach() == std::vector<std::size_t>{1});
+  const LinkState state = t.mine->state(1);
   CHECK(state.lost);
   CHECK(state.unreachable);  // at once: it is not connected to again for another suspicion time first
-  CHECK_FALSE(mine.state(2).lost);
+  CHECK_FALSE(t.mine->state(2).lost);
+}
+
+TEST_CASE("a host that is cut off is found whole: also the peer there to which nothing was to be sent") {
+  Three t;
+  t.all[0].user.to = 1;
+  cut_off(t.all[1]), cut_off(t.all[2]);
+  const bool found = within_bound([&] { return t.mine->pump(Duration::from_ms(1)), t.mine->first_broken() != 3; });
+  REQUIRE(found);
+  CHECK(t.mine->first_broken() == 1);
+  CHECK(t.mine->out_of_reach() == std::vector<std::size_t>{1, 2});
+}
+
+TEST_CASE("a peer that takes nothing for long, and whose kernel answers, is in reach") {
+  Three t;
+  t.all[0].user.to = 1;  // it does not read, and its window shuts
+  for (const Instant until = now() + kSilence * 4; now() < until;) t.turn();
+  CHECK(t.mine->sending());
+  CHECK(t.mine->first_broken() == 3);
+  CHECK(t.mine->out_of_reach().empty());
+}
+
+TEST_CASE("time in which nobody looked is not held against a peer") {
+  Three t;
+  t.all[0].user.to = 1;
+  cut_off(t.all[1]);
+  t.turn();
+  for (const Instant until = now() + kSilence * 2; now() < until;) {
+  }
+  t.turn();
+  CHECK(t.mine->first_broken() == 3);
 }

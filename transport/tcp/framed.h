@@ -71,7 +71,7 @@ class Framed {
   // Whatever was pulled but not sent yet is copied: the user's memory is free again.
   void detach_payload();
   [[nodiscard]] const std::string& reason() const { return reason_; }
-  // kSilence: the kernel gave up, nothing was acknowledged for the time that tune() set, or no way leads there.
+  // kSilence: the kernel gave up or says that no way leads there.
   enum class Fault : std::uint8_t { kNone, kEnd, kError, kSilence, kMalformed, kChecksum, kBreach };
   [[nodiscard]] Fault fault() const { return fault_; }
 

@@ -17,8 +17,9 @@
 
 namespace regroup::tcp {
 
-// Frame types below this belong to the handshake; those of users begin here.
+// Frame types below this belong to the handshake and to the links; those of users begin here.
 inline constexpr std::uint16_t kFirstUserType = 16;
+inline constexpr std::uint16_t kProbe = 15;  // says nothing: its acknowledgement does
 
 struct Identity {
   std::string group;

@@ -28,6 +28,10 @@ struct LinkSet::Link {
   Instant failing_since = Instant::never();  // first failed attempt since the link was up
   Instant next_try{};
   Duration backoff{};
+  Instant answered{};    // of the last answer of the peer's kernel, or when it owed us none
+  unsigned waits = 0;    // looks in a row that found one owed
+  Instant probe_after{};
+  bool probe = false;    // to be sent
   bool touched = false;  // carried frames of this epoch
   bool lost = false;
   bool unreachable = false;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "transport/tcp/link.h"
 
@@ -24,6 +25,7 @@ Placement LinkSet::Adapter::place(const wire::Frame& frame) {
     ++set_.counters_.foreign;
     return {Take::kDiscard, nullptr};
   }
+  if (frame.type == kProbe) return {Take::kDiscard, nullptr};
   if (frame.type < kFirstUserType) return {};
   if (frame.epoch < set_.epoch_ || (frame.epoch == set_.epoch_ && set_.user_ == nullptr)) {
     ++set_.counters_.stale;
@@ -39,7 +41,9 @@ Placement LinkSet::Adapter::place(const wire::Frame& frame) {
 }
 
 bool LinkSet::Adapter::next(Outgoing& out) {
-  if (set_.user_ == nullptr || !link_.index || !set_.user_->next(*link_.index, out)) return false;
+  if (set_.user_ == nullptr || !link_.index) return false;
+  if (std::exchange(link_.probe, false)) return out = set_.probe(), true;
+  if (!set_.user_->next(*link_.index, out)) return false;
   out.frame.group = set_.group_;
   out.frame.epoch = set_.epoch_;
   link_.touched = true;
@@ -53,6 +57,7 @@ bool LinkSet::Adapter::flushed() {
 
 bool LinkSet::pump(Duration wait_for) {
   pause_ = false;
+  if (wait_for.ns > 0) watch(now());
   bool moved = false;
   for (Link* link : peers_) {
     if (link == nullptr) continue;
@@ -136,7 +141,7 @@ bool LinkSet::wait(Duration wait_for) {
 
 void LinkSet::accept_all() {
   while (Fd fd = accept_next(listener_.get())) {
-    tune(fd.get(), options_.suspicion);
+    tune(fd.get());
     auto link = std::make_unique<Link>();
     link->conn.emplace(std::move(fd));
     link->handshake.emplace(options_.self, std::nullopt);
@@ -173,7 +178,9 @@ bool LinkSet::advance(Link& link) {
       link.handshake.emplace(options_.self, link.inc);
       return serve_handshake(link);
     }
-    case Link::Phase::kHandshake: return serve_handshake(link);
+    case Link::Phase::kHandshake:
+      if (link.connector) check_reach(link, at);
+      return serve_handshake(link);
     case Link::Phase::kUp: return false;
   }
   return false;
@@ -183,7 +190,7 @@ void LinkSet::connect(Link& link) {
   if (link.failing_since.is_never()) link.failing_since = now();
   auto fd = start_connect(link.at);
   if (!fd.ok()) return connect_failed(link, fd.error().detail);
-  tune(fd->get(), options_.suspicion);
+  tune(fd->get());
   link.conn.emplace(std::move(*fd));
   link.phase = Link::Phase::kConnecting;
 }

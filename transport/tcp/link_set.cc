@@ -27,7 +27,7 @@ Result<std::unique_ptr<LinkSet>> LinkSet::listen(LinkOptions options) {
   set->endpoint_ = *endpoint;
   set->wake_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   if (!set->wake_) return {Code::kSystem, "eventfd: no descriptor left"};
-  tune(set->listener_.get(), set->options_.suspicion);  // accepted sockets inherit the congestion control
+  tune(set->listener_.get());  // accepted sockets inherit the congestion control
   set->congestion_ = congestion_of(set->listener_.get());
   set->group_ = wire::group_hash(set->options_.self.group);
   set->scratch_.resize(kScratchBytes);
@@ -110,17 +110,6 @@ LinkState LinkSet::state(std::size_t peer) const {
   return {link->phase == Link::Phase::kUp, link->lost, link->unreachable, link->why};
 }
 
-std::vector<std::size_t> LinkSet::out_of_reach() const {
-  std::vector<std::size_t> peers;
-  for (std::size_t i = 0; i < peers_.size(); ++i) {
-    const Link* link = peers_[i];
-    if (link == nullptr) continue;
-    const bool silent = link->phase == Link::Phase::kUp && unanswered(link->conn->fd(), options_.suspicion * 7 / 10);
-    if (link->unreachable || silent) peers.push_back(i);
-  }
-  return peers;
-}
-
 bool LinkSet::sending() const {
   return std::any_of(peers_.begin(), peers_.end(), [](const Link* l) { return l && l->conn && l->conn->sending(); });
 }
@@ -183,7 +172,7 @@ void LinkSet::closed(Link& link) {
   link.next_try = {};
   if (!link.touched || !link.index || user_ == nullptr) return;
   link.lost = true;
-  link.unreachable = silence;  // the suspicion time has passed already
+  link.unreachable = link.unreachable || silence;  // no way leads there
   broken_ = std::min(broken_, *link.index);
 }
 

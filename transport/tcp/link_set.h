@@ -96,7 +96,7 @@ class LinkSet {
   // First peer (lowest index) whose link was lost or that is unreachable; size of the view if none.
   [[nodiscard]] std::size_t first_broken() const { return broken_; }
   // Peers that are unreachable, and those that have not answered for most of the suspicion time: once one is given up, the
-  // others of its host are not waited for one by one.
+  // others of its host are not waited for one by one. Asked right after pump() found one.
   [[nodiscard]] std::vector<std::size_t> out_of_reach() const;
   [[nodiscard]] const LinkCounters& counters() const { return counters_; }
   // Ends a wait in pump(). Any thread.
@@ -121,6 +121,8 @@ class LinkSet {
   bool wait(Duration wait);
   [[nodiscard]] bool quiet() const;
   void check_reach(Link& link, Instant at);
+  void watch(Instant at);  // link_watch.cc
+  [[nodiscard]] Outgoing probe() const;
 
   LinkOptions options_;
   std::uint64_t group_ = 0;
@@ -135,6 +137,7 @@ class LinkSet {
   std::size_t broken_ = 0;
   bool pause_ = false;  // the user asked pump() to return
   unsigned glances_ = 0;
+  Instant watched_{};  // when the links were last looked at for silence
   LinkCounters counters_;
   std::vector<std::byte> scratch_;
   std::vector<pollfd> polls_;

@@ -155,17 +155,9 @@ Fd accept_next(int listener) {
   }
 }
 
-void tune(int fd, Duration silence) {
+void tune(int fd) {
   const int on = 1;
   ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  ::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-  if (silence.ns > 0) {
-    const auto ms = static_cast<unsigned>(std::max<std::int64_t>(silence.ns / 1'000'000, 1));
-    ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
-    const int seconds = std::max(1, static_cast<int>(ms / 1000));
-    ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
-    ::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &seconds, sizeof seconds);
-  }
   if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5) != 0 && congestion_of(fd) == "bbr")
     ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
 }
@@ -176,11 +168,13 @@ std::string congestion_of(int fd) {
   return ::getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? name : "unknown";
 }
 
-bool unanswered(int fd, Duration time) {
+Answers answers(int fd) {
   tcp_info info{};
   socklen_t length = sizeof info;
-  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return false;
-  return info.tcpi_unacked > 0 && Duration::from_ms(info.tcpi_last_ack_recv) >= time;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return {};
+  const bool probed = info.tcpi_probes > 1;  // kernels leave probes that come within half a second unanswered
+  const bool sent = info.tcpi_unacked > 0 && info.tcpi_last_data_sent < info.tcpi_last_ack_recv;
+  return {probed || info.tcpi_unacked > 0, probed || sent, Duration::from_ms(info.tcpi_last_ack_recv)};
 }
 
 Status wait_readable(int fd, Instant deadline) { return wait_for(fd, POLLIN, deadline); }

@@ -33,14 +33,20 @@ struct Endpoint {
 // The next connection that waits at a listener, non-blocking; an empty Fd: none.
 [[nodiscard]] Fd accept_next(int listener);
 
-// TCP_NODELAY, keepalive, TCP_USER_TIMEOUT = `silence` (0: leave it), and cubic congestion control where allowed (bbr halves
-// the rate of loopback). Best effort: what the kernel refuses stays as it is.
-void tune(int fd, Duration silence);
+// TCP_NODELAY, and cubic congestion control where allowed (bbr halves the rate of loopback). Best effort: what the kernel
+// refuses stays as it is. No TCP_USER_TIMEOUT: it also ends a connection whose peer is alive and only does not read.
+void tune(int fd);
 // The congestion control in use: "cubic", "bbr", ...
 [[nodiscard]] std::string congestion_of(int fd);
 
-// Whether bytes that were sent wait for an acknowledgement and none has come for `time`.
-[[nodiscard]] bool unanswered(int fd, Duration time);
+// What the kernel knows of the peer's. A peer that does not read shuts its window: what is sent again then, at ever longer
+// intervals, is answered each time.
+struct Answers {
+  bool owed = false;     // something was sent, and not all of it is acknowledged
+  bool waiting = false;  // something, if only probes of a shut window, was sent since the last answer
+  Duration since;        // of the last answer
+};
+[[nodiscard]] Answers answers(int fd);
 
 // Blocking helpers with a deadline, for who owns a thread. kTimeout, kClosed (end of stream), kSystem.
 [[nodiscard]] Status wait_readable(int fd, Instant deadline);
