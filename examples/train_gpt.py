@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
 """A small GPT on text of this machine (licences and copyright files of Debian), DDP on CPU, through kills.
 
-    regroup run -n 3 --restart --chaos kill:1@time:20s,kill:2@time:40s -- python3 examples/train_gpt.py --steps 400 --plot curve.svg
+    regroup run -n 3 --restart --chaos kill:1@step:60,kill:0@step:200 -- python3 examples/train_gpt.py --steps 400 --plot curve.svg
 
-MASTER_ADDR and MASTER_PORT must be set, as torch.distributed wants. Rank 0 writes the loss curve with the changes of the
+No more has to be set. The lowest rank that was there from the first step on writes the loss curve with the changes of the
 membership marked; --compare FILE.json draws the curve of another run (its --curve) below it.
-
-Not seen to work yet: with this version a rank that comes back is not let in again (docs/PYTORCH.md, "Coming back").
 """
 import argparse
 import glob
@@ -79,7 +77,7 @@ def main():
     parser.add_argument("--compare")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    dist.init_process_group("regroup", pg_options={"explicit_marks": True})
+    dist.init_process_group("regroup", init_method="regroup://", pg_options={"explicit_marks": True})
     torch.manual_seed(1)
     data = text()
     model = GPT(a.length)
@@ -103,7 +101,10 @@ def main():
         members = elastic.members
         if elastic.rank == min(members) and step % 20 == 0:
             print(f"step {step} loss {mean.item():.3f} members {members}", flush=True)
-    if elastic.rank == 0:
+    whole = torch.zeros(dist.get_world_size(), dtype=torch.int64)
+    whole[elastic.rank] = len(curve) == elastic.step
+    dist.all_reduce(whole)
+    if elastic.rank == (whole.nonzero().flatten().tolist() or [0])[0]:
         other = json.load(open(a.compare))["curve"] if a.compare else []
         if a.curve:
             json.dump({"curve": curve, "changes": changes}, open(a.curve, "w"))

@@ -15,6 +15,15 @@ void check_signals() {
   if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
 }
 
+const char* error_name(RegroupBackend& backend) {
+  switch (backend.getError()) {
+    case c10d::ErrorType::SUCCESS: return "success";
+    case c10d::ErrorType::TIMEOUT: return "timeout";
+    case c10d::ErrorType::REMOTE_ERROR: return "remote_error";
+    default: return "comm_error";
+  }
+}
+
 c10::intrusive_ptr<RegroupBackend> create(int rank, int size, double timeout_s, const std::string& coordinator,
                                           const std::string& group, const std::string& root,
                                           const std::map<std::string, std::string>& options, bool fixed_divisor,
@@ -37,6 +46,7 @@ PYBIND11_MODULE(_c10d, m) {
   pybind11::class_<RegroupBackend, c10d::Backend, c10::intrusive_ptr<RegroupBackend>>(m, "RegroupBackend")
       .def("contributors", &RegroupBackend::contributors, free, "Ranks that took part in the last op that committed.")
       .def("members", &RegroupBackend::members, free, "Ranks that are in the group now.")
+      .def("get_error", &error_name, free, "What the last op that failed failed of: success, timeout, remote_error or comm_error.")
       .def("mark", &RegroupBackend::mark, free)
       .def_property_readonly("explicit_marks", &RegroupBackend::explicit_marks)
       .def("epoch", &RegroupBackend::epoch, free)
