@@ -31,6 +31,7 @@ Status Buffers::allocate(Group& group, std::size_t in_bytes, std::size_t out_byt
   auto out = allocate_one(group, out_bytes, registered);
   if (!out.ok()) return out.error();
   out_ = *out;
+  bytes_ = in_bytes + out_bytes;
   return {};
 }
 

@@ -19,11 +19,13 @@ class Buffers {
   Status allocate(Group& group, std::size_t in_bytes, std::size_t out_bytes, bool registered);
   [[nodiscard]] void* in() const { return in_; }
   [[nodiscard]] void* out() const { return out_; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }  // of both
 
  private:
   Group* group_ = nullptr;  // of registered memory
   void* in_ = nullptr;
   void* out_ = nullptr;
+  std::size_t bytes_ = 0;
 };
 
 // True when the memory at `address` lies on 2 MiB pages (read from /proc/self/smaps).

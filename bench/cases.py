@@ -50,7 +50,7 @@ class Runner:
         return float(self.output([os.path.join(self.bin, "near_far")])[1] or 0)
 
     def ours(self, operation, ranks, size, *flags):
-        in_place = operation.startswith("all_reduce")
+        in_place = operation.startswith("all_reduce") and "--output-scratch" not in flags
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "r.json")
             command = [os.path.join(self.bin, OPERATIONS[operation][0]), "--ranks", str(ranks), "-b", str(size), "--reps",
@@ -66,7 +66,8 @@ class Runner:
         result = report["results"][0]
         side = result["in_place" if in_place else "out_of_place"]
         return {"us": side["median"], "min_us": side["min"], "max_us": side["max"], "wrong": side["nwrong"],
-                "transport": result["transport"], "huge_pages": report["config"]["huge_pages"]}
+                "transport": result["transport"], "huge_pages": report["config"]["huge_pages"],
+                "runtime_mib": result["runtime_mib"], "plan": result["plan"]}
 
     def csv(self, command, env=None):
         """A peer's line: impl,op,ranks,bytes,min_us,median_us,max_us,algbw,busbw."""
@@ -89,6 +90,20 @@ class Runner:
         return self.csv([self.torch_python, os.path.join(here, "peers", "gloo_coll.py"), str(ranks),
                          OPERATIONS[operation][2], str(size), str(SECONDS)], {"LABEL": "gloo"})
 
+    def overlap(self, ranks, size, in_flight):
+        """Rate of `in_flight` ops that share the bytes against one op of them, in per cent."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "r.json")
+            command = [os.path.join(self.bin, "overlap_perf"), "--ranks", str(ranks), "-b", str(size), "-e", str(size), "--in-flight",
+                       str(in_flight), "--transport", "shm", "--registered", "--in-place-only", "-n", "40", "-J", path]
+            command += ["--bind"] if ranks <= self.cores else []
+            code, _, errors = self.output(command)
+            if code != 0:
+                return {"error": errors.strip()[-300:] or f"exit status {code}"}
+            with open(path) as file:
+                result = json.load(file)["results"][0]
+        return {"us": result["inflight_us"], "rate": result["rate_%"], "wrong": 0}
+
     def bound(self, ranks, size, kind):
         return self.csv([os.path.join(self.peers, "shm_bound"), str(ranks), str(size), kind, "1", "11"])
 
@@ -106,6 +121,7 @@ class Runner:
         if operation == "all_reduce":
             if size > CUT_BYTES:
                 out["regroup-shm-registered-cut"] = lambda n: self.ours(operation, n, size, *registered, "--cut", str(CUT_BYTES))
+                out["regroup-shm-registered-output-scratch"] = lambda n: self.ours(operation, n, size, *registered, "--output-scratch")
             if size >= 1 << 20:  # below it is noise
                 out["regroup-shm-registered-no-commit"] = lambda n: self.ours(operation, n, size, *registered, "--no-commit")
             if self.bounds and os.path.exists(os.path.join(self.peers, "shm_bound")):
@@ -116,12 +132,15 @@ class Runner:
         return out
 
     def point(self, name, operation, ranks, size):
-        """One point between two probes."""
+        run = self.implementations(operation, size)[name]
+        return {"impl": name, "op": operation, "ranks": ranks, "size": size, **self.between_probes(lambda: run(ranks))}
+
+    def between_probes(self, run):
         before = self.probe()
         try:
-            result = self.implementations(operation, size)[name](ranks)
+            result = run()
         except subprocess.TimeoutExpired:
             result = {"error": "timeout"}
         except OSError as error:  # a peer that is not installed
             result = {"error": str(error)}
-        return {"impl": name, "op": operation, "ranks": ranks, "size": size, "probe_us": [before, self.probe()], **result}
+        return {"probe_us": [before, self.probe()], **result}

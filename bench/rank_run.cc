@@ -83,6 +83,9 @@ Result<Row> RankRun::run_point(const RowSpec& spec) {
     if (!side.ok()) return side.error();
     (in_place ? row.in_place : row.out_of_place) = *side;
   }
+  auto held = seat_.runtime_bytes();
+  if (!held.ok()) return held.error();
+  row.runtime_bytes = *held;
   auto after = seat_.probe();
   if (!after.ok()) return after.error();
   row.probe_before_us = *before;

@@ -79,6 +79,7 @@ std::string report_json(const RunInfo& info, const Arguments& a, const std::vect
     if (a.cut_bytes > 0) item["cut"] = a.cut_bytes;
     if (a.cut_bytes > 0) item["grouped"] = text_of(a.grouped);
     item["plan"] = row.plan;
+    if (!row.churn) item["runtime_mib"] = row.runtime_bytes / (1 << 20);
     item["probe_us"] = {row.probe_before_us, row.probe_after_us};
     item["probe"] = probe_state(row.probe_before_us, row.probe_after_us);
     if (row.churn) {

@@ -5,6 +5,7 @@
 
 #include "bench/failure/board.h"
 #include "bench/launch_env.h"
+#include "bench/memory.h"
 #include "bench/text.h"
 
 namespace regroup::bench {
@@ -33,6 +34,7 @@ Status Seat::take(const Collective& collective, const Arguments& arguments) {
   options->join_timeout_s = std::min(options->join_timeout_s, arguments.timeout_s);
   if (rank_ == 0 && arguments.probe) probe_ = std::make_unique<Probe>();  // forks: before the group's threads
   if (Board* board = inherited_board(); board != nullptr) board->ranks[rank_].came.store(1);
+  before_bytes_ = resident_share_bytes();
   auto group = Group::join(std::move(*options));
   if (!group.ok()) return error_of("join", group.error());
   group_ = std::move(*group);
@@ -68,6 +70,12 @@ Result<double> Seat::agree(double value, ReduceOp op) {
   auto outcome = group_->all_reduce(&value, &out, 1, DataType::kF64, op);
   if (!outcome.ok()) return error_of("agreement on a time", outcome.error());
   return out;
+}
+
+Result<double> Seat::runtime_bytes() {
+  if (Status s = barrier(); !s.ok()) return s.error();  // nobody allocates while another one counts
+  const auto mine = static_cast<double>(resident_share_bytes());
+  return agree(mine - static_cast<double>(before_bytes_) - static_cast<double>(buffers_->bytes()), ReduceOp::kAvg);
 }
 
 Result<double> Seat::probe() {

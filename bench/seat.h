@@ -33,6 +33,8 @@ class Seat {
   Status barrier();
   // The same at all ranks afterwards: over ranks as `op` says.
   Result<double> agree(double value, ReduceOp op);
+  // What a rank holds beyond its buffers and what it held before it joined: mean over the ranks. Collective.
+  Result<double> runtime_bytes();
   // The near/far probe in microseconds, at rank 0 (0 elsewhere); the others wait.
   Result<double> probe();
 
@@ -42,6 +44,7 @@ class Seat {
   std::unique_ptr<Buffers> buffers_;  // after the group: freed before it
   ViewInfo view_;
   std::uint32_t rank_ = 0;
+  std::size_t before_bytes_ = 0;  // held before it joined
 };
 
 }  // namespace regroup::bench

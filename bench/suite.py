@@ -16,6 +16,7 @@ import time
 import cases
 import plots
 import table
+import targets
 
 
 def parse_size(text):
@@ -36,6 +37,8 @@ def arguments(words=None):
     p.add_argument("--torch-python", default="", help="a python with torch, for gloo")
     p.add_argument("--kills", type=int, default=40, help="of each recovery run; 0: none")
     p.add_argument("--no-own", action="store_true", help="without latency_perf and overlap_perf")
+    p.add_argument("--targets", action="store_true", help="only the rows that are held to an aim (bench/targets.py), in about --rounds times "
+                   "three minutes; writes targets.json")
     p.add_argument("--bounds", action="store_true", help="also the measured lower bounds (no commit, not designs)")
     args = p.parse_args(words)
     args.ops = args.ops.split(",")
@@ -133,10 +136,27 @@ def run_recovery(runner, args):
             print(f"suite.py: {name}: {code}", file=sys.stderr)
 
 
+def run_targets(runner, args):
+    def say(point):
+        shown = point.get("error") or f"{point['us']:.2f} us"
+        print(f"round {point['round']} {point['name']:60} {shown} (probe {'/'.join(f'{p:.2f}' for p in point['probe_us'])})", flush=True)
+
+    rows, points = targets.measure(runner, args.rounds, say)
+    judged = targets.judge(rows, points)
+    held = targets.memory(rows, points)
+    write(args.results, "targets.json", {"machine": machine(), "judged": judged, "memory": held, "points": points})
+    print(targets.markdown(judged))
+    print(targets.memory_markdown(held))
+    failed = [p["name"] for p in points if p.get("wrong", 0) or ("error" in p and "wrong" in p)]
+    return 1 if failed else 0
+
+
 def main():
     args = arguments()
     os.makedirs(args.results, exist_ok=True)
     runner = cases.Runner(args.build, args.torch_python, args.bounds)
+    if args.targets:
+        return run_targets(runner, args)
     points = run_points(runner, args)
     write(args.results, "collectives.json", {"machine": machine(), "points": points})
     write(args.results, "summary.json", table.summary(points))

@@ -43,6 +43,7 @@ struct Row {
   double probe_before_us = 0;
   double probe_after_us = 0;
   std::string plan;  // what the runtime named its way
+  double runtime_bytes = 0;  // held by the runtime at the end, of a rank on average
   std::optional<Churn> churn;
 };
 

@@ -14,6 +14,7 @@ import cases  # noqa: E402
 import plots  # noqa: E402
 import suite  # noqa: E402
 import table  # noqa: E402
+import targets  # noqa: E402
 
 
 def point(impl, us, probe=0.07, size=1 << 20, ranks=2):
@@ -140,6 +141,27 @@ class Suite(unittest.TestCase):
         args = suite.arguments(["--sizes", "4,1M", "--other-sizes", "64K"])
         self.assertEqual([suite.sizes_of(args, op) for op in ("all_reduce", "broadcast", "all_reduce_inflight")],
                          [[4, 1 << 20], [65536], [1 << 20]])
+
+
+class Targets(unittest.TestCase):
+    class Nothing:
+        torch_python = "python"
+
+    def taken(self, name, us, probe, **rest):
+        return {"name": name, "us": us, "probe_us": [probe, probe], **rest}
+
+    def test_each_aim_is_judged_in_the_states_in_which_both_were_seen(self):
+        row = targets.Row("x", "x", {"peer": 1.5}, far_aims={"peer": 4}, most_us=0.4, near_only=True, in_flight=1 << 20)
+        points = [self.taken("x", 1, 0.05, runtime_mib=70), self.taken("x", 1, 0.3, runtime_mib=60), self.taken("x", 9, 0.14),
+                  self.taken("peer", 2, 0.05), self.taken("peer", 2, 0.3), self.taken("peer", 9, 0.14)]
+        judged = [(e["probe"], e["peer"], e.get("ratio"), e["met"]) for e in targets.judge([row], points)]
+        self.assertEqual(judged, [("near", "time", None, False), ("near", "peer", 2, True), ("far", "peer", 2, False)])
+        self.assertEqual(targets.memory([row], points), [("x", 70, 66)])
+        self.assertIn("short", targets.memory_markdown(targets.memory([row], points)))
+
+    def test_every_peer_of_a_row_is_a_point_that_is_measured(self):
+        rows, points = targets.rows(self.Nothing())
+        self.assertEqual([name for row in rows for name in (row.ours, *row.aims) if name not in points], [])
 
 
 if __name__ == "__main__":
