@@ -53,7 +53,7 @@ void Episode::on_view(int rank, const SeenView& v) {
     const int who = std::countr_zero(missing);
     missed_ |= bit(who);
     ++tally_.false_suspicions;
-    tally_.find("view " + std::to_string(v.epoch) + " leaves out rank " + std::to_string(who) + ", which no fault had touched");
+    tally_.find("view " + std::to_string(v.epoch) + " leaves out rank " + std::to_string(who) + ", which no fault had touched (at hand: " + how_ + ", " + std::to_string((v.at_ns - cycle_.ns) / 1'000'000) + " ms ago)");
   }
 }
 
@@ -153,6 +153,27 @@ Status Episode::measure_commit(const std::string& kind, Instant from) {
   if (!s.ok()) return s;
   const Instant view = last_view(0, 0, from);
   recovered(kind, view.ns > 0 ? view - from : Duration{0}, commit - from);
+  return {};
+}
+
+Status Episode::measure_stall(const std::string& kind, Bits victims, Instant from) {
+  const Instant over = now();
+  Instant commit{0};
+  Status s = wait_until("commit after " + kind + " at all others", hang_bound(), [&] {
+    commit = last_commit(victims, over, 0);
+    return commit.ns > 0;
+  });
+  if (!s.ok()) return s;
+  Duration longest{0};
+  for (std::size_t r = 0; r < commits_.size(); ++r) {
+    Instant before = from;
+    for (const Seen& c : commits_[r]) {
+      if ((victims >> r & 1) != 0 || c.at <= from) continue;
+      longest = std::max(longest, c.at - before);
+      before = c.at;
+    }
+  }
+  recovered(kind, longest, commit - from);
   return {};
 }
 

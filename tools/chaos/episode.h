@@ -45,6 +45,9 @@ class Episode {
   Status measure(const std::string& kind, Bits victims, Instant from) { return measure(kind, victims, from, from); }
   // For faults that need no view change: waits until all have committed; a view that came is measured too.
   Status measure_commit(const std::string& kind, Instant from);
+  // For hosts that are slow or lossy and may stay: the longest time without a commit at any other rank since `from`, until
+  // all of those have committed again, in the place of the time to the view.
+  Status measure_stall(const std::string& kind, Bits victims, Instant from);
   Status end_of_life(Status status);
   void sample();
   [[nodiscard]] std::optional<Tally::Growth> growth() const;

@@ -178,7 +178,9 @@ Status Episode::partition() {
     if (Status s = cut ? network.cut(host, kind) : network.heal(host); !s.ok()) return s;
   }
   if (Status s = network.heal(host); !s.ok()) return s;
-  return clean ? Status{} : measure_commit(std::string("partition_") + name_of(kind), at);
+  const std::string name = std::string("partition_") + name_of(kind);
+  if (kind == CutKind::kReset) return measure_commit(name, at);
+  return clean ? Status{} : measure_stall(name, victims, at);
 }
 
 Status Episode::coordinator() {
