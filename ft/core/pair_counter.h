@@ -39,6 +39,13 @@ class PairCounter {
     RG_CHECK(can_prepare(n));
     prepared_ = n;
   }
+  // The last recv that was posted is taken back: nothing of it was told that binds. What the sender gave for its number is
+  // for the next one.
+  [[nodiscard]] bool can_cancel_recv() const { return !ended_ && recvs_ > prepared_; }
+  void cancel_recv() {
+    RG_CHECK(can_cancel_recv());
+    --recvs_;
+  }
   void observe_settled(std::uint64_t n) { settled_seen_ = std::max(settled_seen_, n); }
   [[nodiscard]] bool can_commit(std::uint64_t n) const {
     return n == committed_ + 1 && n <= prepared_ && (n <= settled_seen_ || ended_);

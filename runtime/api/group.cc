@@ -14,7 +14,9 @@ Result<Outcome> Work::wait(double timeout_s) {
 bool Work::done() const { return op_ && op_->done.load(std::memory_order_acquire) != 0; }
 OpId Work::op() const { return op_ ? op_->exec.id : 0; }
 void Work::cancel() {
-  if (op_ && !done() && !op_->exec.message) group_->cancel(op_->exec.id);
+  if (!op_ || done()) return;
+  if (op_->exec.message) return group_->engine().cancel_message(op_);
+  group_->cancel(op_->exec.id);
 }
 
 Result<std::unique_ptr<Group>> Group::join(Options options) {

@@ -5,6 +5,7 @@
 // and a message that a receiver has prepared keeps its bytes (`held`) whatever plane brought them.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -36,6 +37,8 @@ struct PairMessage {
   std::byte* out = nullptr;       // recv
   Epoch seen_epoch = 0;           // that the caller last saw
   [[nodiscard]] std::size_t bytes() const { return count * size_of(type); }
+
+  std::atomic<bool> cancel{false};  // asked for, by any thread
 
   // Of the pair, from when it is first looked at.
   bool bound = false;

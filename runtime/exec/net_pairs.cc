@@ -15,8 +15,10 @@ constexpr std::size_t kStreamBytes = 2u << 20;
 
 NetPairs::~NetPairs() {
   for (PeerState& p : peers_)
-    for (Receiving& r : p.receiving)
+    for (Receiving& r : p.receiving) {
       if (!r.taken) staging_.give(std::move(r.block));
+      for (NetStaging::Block& block : r.before) staging_.give(std::move(block));
+    }
 }
 
 void NetPairs::enter(const PairBook& book) {
@@ -54,10 +56,11 @@ bool NetPairs::step(std::span<PairMessage* const> messages, ExecContext& context
 void NetPairs::step_send(PeerState& p, PairMessage& m, ExecContext&) {
   PairCounter& counter = m.pair->counter;
   const std::uint64_t n = m.number;
-  if (const auto want = p.wants.find(n); m.stage == 0 && want != p.wants.end()) {
+  if (const auto want = p.wants.find(n); want != p.wants.end()) {  // once, or anew for another recv
     const What mine{static_cast<std::uint32_t>(m.type), m.count};
-    p.words.push_back({kHead, n, mine.type, mine.count});
-    if (want->second == mine && m.bytes() != 0) p.sending.push_back({n, m.in, m.bytes()});
+    std::erase_if(p.sending, [&](const Sending& s) { return s.number == n; });
+    p.words.push_back({kHead, n, mine.type | want->second.asked << kTypeBits, mine.count});
+    if (want->second.what == mine && m.bytes() != 0) p.sending.push_back({n, m.in, m.bytes()});
     p.wants.erase(want);
     m.stage = 1;
   }
@@ -72,16 +75,39 @@ void NetPairs::step_send(PeerState& p, PairMessage& m, ExecContext&) {
 
 // --- the receiver ---
 
+// The first in turn may have room whatever the others have.
+bool NetPairs::has_room(const PairMessage& m) const {
+  const std::size_t bytes = m.bytes();
+  return bytes > staging_bytes_ || bytes == 0 || m.number == m.pair->counter.prepared() + 1 ||
+         staged_ + bytes <= staging_bytes_;
+}
+
+// For a recv that was taken back this number was asked for already.
+void NetPairs::ask_anew(PeerState& p, PairMessage& m, Receiving& r) {
+  const What what{static_cast<std::uint32_t>(m.type), m.count};
+  if (r.what != what) {
+    if (!has_room(m)) return;
+    const std::size_t bytes = m.bytes();
+    NetStaging::Block block = bytes == 0 || bytes > staging_bytes_ ? NetStaging::Block{} : staging_.take(bytes);
+    r.no_memory = bytes != 0 && !block.memory;
+    staged_ += bytes - r.bytes;
+    r.before.push_back(std::exchange(r.block, std::move(block)));
+    r.what = what, r.bytes = bytes, r.got = 0, r.head.reset();
+    p.words.push_back({kWant, m.number, (r.no_memory ? kNoType : what.type) | ++r.asked << kTypeBits, what.count});
+  }
+  m.stage = 1;
+}
+
 // Asks for the message, or says what has become of it already.
 void NetPairs::ask(PeerState& p, PairMessage& m) {
   const std::uint64_t n = m.number;
   PairCounter& counter = m.pair->counter;
   if (!m.prepared) {
     if (n > counter.committed() + kAhead) return;
+    if (Receiving* r = receiving(p, n)) return ask_anew(p, m, *r);
     const std::size_t bytes = m.bytes();
     NetStaging::Block block;
-    const bool first = n == counter.prepared() + 1;  // it may have room whatever the others have
-    if (bytes > staging_bytes_ || bytes == 0 || first || staged_ + bytes <= staging_bytes_)
+    if (has_room(m))
       block = bytes == 0 || bytes > staging_bytes_ ? NetStaging::Block{} : staging_.take(bytes);
     else
       return;
@@ -89,7 +115,7 @@ void NetPairs::ask(PeerState& p, PairMessage& m) {
       staged_ += bytes;
       const What what{static_cast<std::uint32_t>(m.type), m.count};
       p.words.push_back({kWant, n, what.type, what.count});
-      p.receiving.push_back({n, what, bytes, std::move(block), 0, std::nullopt});
+      p.receiving.push_back({n, what, bytes, std::move(block), 0, std::nullopt, 0, {}, false, false});
       m.stage = 1;
       return;
     }
@@ -108,8 +134,8 @@ bool NetPairs::take(PeerState& p, PairMessage& m) {
   RG_CHECK(r != nullptr);
   if (!r->head || !m.pair->counter.can_prepare(m.number)) return false;
   const bool same = *r->head == r->what;
-  if (same && r->got < r->bytes) return false;
-  m.verdict = same ? Code::kOk : Code::kMismatch;
+  if (same && !r->no_memory && r->got < r->bytes) return false;
+  m.verdict = !same ? Code::kMismatch : r->no_memory ? Code::kNoMemory : Code::kOk;
   m.data = r->block.memory.get();
   m.held = r->block.memory;
   r->taken = true;
@@ -138,8 +164,9 @@ void NetPairs::step_recv(PeerState& p, PairMessage& m, ExecContext& context) {
   counter.commit(m.number);
   m.held.reset();
   if (Receiving* r = receiving(p, m.number)) {  // not of what an earlier epoch brought
-    staged_ -= bytes;
+    staged_ -= r->bytes;
     staging_.give(std::move(r->block));
+    for (NetStaging::Block& block : r->before) staging_.give(std::move(block));
     std::erase_if(p.receiving, [&](const Receiving& x) { return x.number == m.number; });
   }
   m.done = true;
@@ -154,6 +181,8 @@ tcp::Placement NetPairs::place(std::size_t peer, const wire::Frame& frame) {
     return {known ? tcp::Take::kInto : tcp::Take::kRefuse, nullptr};
   }
   Receiving* r = receiving(p, frame.op);
+  if (r != nullptr && !r->head && r->asked != 0)
+    return {tcp::Take::kDiscard, nullptr};  // of an answer that came before
   if (r == nullptr || !r->head || !(*r->head == r->what)) return {};
   if (frame.offset != r->got || frame.length > r->bytes - r->got)
     return {};  // in order and within its bounds, or a breach
@@ -165,15 +194,19 @@ bool NetPairs::arrived(std::size_t peer, const wire::Frame& frame) {
   switch (frame.type) {
     case kWant:
       if (p.wants.size() >= kMaxWants) return false;
-      p.wants[frame.op] = {frame.chunk, frame.offset};
+      p.wants[frame.op] = {{frame.chunk & ((1u << kTypeBits) - 1), frame.offset}, frame.chunk >> kTypeBits};
       return true;
     case kHead: {
       Receiving* r = receiving(p, frame.op);
-      if (r == nullptr || r->head) return false;
-      r->head = What{frame.chunk, frame.offset};
+      if (r == nullptr) return false;
+      if (frame.chunk >> kTypeBits != r->asked) return true;
+      if (r->head) return false;
+      r->head = What{frame.chunk & ((1u << kTypeBits) - 1), frame.offset};
       return true;
     }
-    case kData: receiving(p, frame.op)->got += frame.length; return true;
+    case kData:  // of an answer that came before: into memory that is kept for it
+      if (Receiving* r = receiving(p, frame.op); r->head) r->got += frame.length;
+      return true;
     case kPrepared:
       if (p.verdicts.size() >= kMaxWants) return false;
       if (frame.op > p.prepared_seen) p.verdicts[frame.op] = static_cast<Code>(frame.chunk);

@@ -52,7 +52,10 @@ class NetPairs {
     std::uint64_t count = 0;
     bool operator==(const What&) const = default;
   };
-  struct Word {  // a frame without payload
+  // A word's small number holds the type, and above it how often a message was asked for anew.
+  static constexpr std::uint32_t kTypeBits = 8;
+  static constexpr std::uint32_t kNoType = 0xff;  // wanted of what there is no memory for: the answer brings no bytes
+  struct Word {                                   // a frame without payload
     Type type;
     std::uint64_t number;
     std::uint32_t small = 0;  // type; verdict
@@ -63,6 +66,10 @@ class NetPairs {
     const std::byte* from;
     std::size_t bytes, at = 0;
   };
+  struct Want {
+    What what;
+    std::uint32_t asked = 0;
+  };
   struct Receiving {
     std::uint64_t number;
     What what;
@@ -70,11 +77,14 @@ class NetPairs {
     NetStaging::Block block;
     std::size_t got = 0;
     std::optional<What> head;
+    std::uint32_t asked = 0;  // how often it was asked for anew: answers to what was asked before are not looked at
+    std::vector<NetStaging::Block> before;  // memory that those may still be written into
+    bool no_memory = false;
     bool taken = false;  // prepared: its message holds the block
   };
   struct PeerState {
     std::deque<Word> words;  // to send, before bytes
-    std::map<std::uint64_t, What> wants;
+    std::map<std::uint64_t, Want> wants;
     std::map<std::uint64_t, Code> verdicts;  // of prepared ones that are not settled
     std::uint64_t prepared_seen = 0, settled_seen = 0;
     std::deque<Sending> sending;
@@ -83,6 +93,8 @@ class NetPairs {
   void step_send(PeerState& p, PairMessage& m, ExecContext& context);
   void step_recv(PeerState& p, PairMessage& m, ExecContext& context);
   void ask(PeerState& p, PairMessage& m);
+  [[nodiscard]] bool has_room(const PairMessage& m) const;
+  void ask_anew(PeerState& p, PairMessage& m, Receiving& r);
   bool take(PeerState& p, PairMessage& m);
   [[nodiscard]] static Receiving* receiving(PeerState& p, std::uint64_t number);
 

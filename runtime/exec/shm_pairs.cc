@@ -40,12 +40,18 @@ void ShmPairs::reset() {
 }
 
 void ShmPairs::enter(const View& view, std::size_t self, const PairBook& book) {
-  std::erase_if(ends_, [&](const auto& entry) { return !view.contains(entry.first); });
+  std::erase_if(ends_, [&](const auto& entry) {
+    if (view.contains(entry.first)) return false;
+    if (entry.second.mine != nullptr)  // its page goes: who comes back must not look for it
+      reinterpret_cast<shm::PairDirectory*>(directory_->memory.data())[entry.second.replica].store(0);
+    return true;
+  });
   for (std::size_t i = 0; i < view.members.size(); ++i) {
     if (i == self) continue;
     End& end = ends_[view.members[i].inc];
     end.index = i;
     end.my_replica = view.members[self].id.replica;
+    end.replica = view.members[i].id.replica;
     end.mine_inc = view.members[self].inc;
     end.watched = false;
     if (Result<wire::MemberAddress> address = wire::decode_address(view.members[i].address))

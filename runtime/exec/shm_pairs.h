@@ -36,7 +36,7 @@ class ShmPairs {
   };
   struct End {
     std::size_t index = 0;  // in the view
-    std::uint32_t my_replica = 0;
+    std::uint32_t my_replica = 0, replica = 0;  // mine, the peer's
     Incarnation mine_inc;
     std::string socket;
     shm::OwnedPtr segment;

@@ -68,6 +68,8 @@ class Engine {
   // The outcome, for the caller: an eviction that it tells of counts as told.
   Result<Outcome> wait(const OpPtr& op, Instant deadline);
   Result<Outcome> execute(ExecOp call, Instant deadline);
+  // Asks that a message be taken back; any thread. Its outcome tells whether it was.
+  void cancel_message(const OpPtr& op);
   // Drives until nothing is pending (true) or the deadline.
   bool drain(Instant deadline);
   // Until `life` is no longer kJoining/kEvicted, or the deadline.
@@ -125,6 +127,7 @@ class Engine {
   // engine_messages.cc: send and recv; token held
   Step step_messages(Instant deadline);
   void bind(PairMessage& m);
+  bool take_back(OpState& op);
   bool end_message(OpState& op);
   void settle_message(OpState& op);
   void tell_settled();

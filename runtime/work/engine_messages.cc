@@ -19,6 +19,33 @@ void Engine::bind(PairMessage& m) {
   m.number = m.send ? pair->counter.post_send() : pair->counter.post_recv();
 }
 
+void Engine::cancel_message(const OpPtr& op) {
+  op->exec.message->cancel.store(true);
+  posted_.fetch_add(1, std::memory_order_release);  // who waits in an exchange looks again
+  changed();
+  progress_wake_.notify_one();
+}
+
+// Where it was asked for and may be. True: the message is over. A send that has its number may be held by its receiver;
+// a recv gives its number to the one behind it, so what was sent for it is not lost.
+bool Engine::take_back(OpState& op) {
+  PairMessage& m = *op.exec.message;
+  if (!m.cancel.exchange(false)) return false;
+  if (m.bound) {
+    if (m.send || m.prepared || !m.pair || m.pair->counter.ended()) return false;
+    std::lock_guard lock(mutex_);
+    for (const OpPtr& other : queue_) {
+      PairMessage* behind = other->exec.message.get();
+      if (behind == nullptr || behind->send || behind->pair != m.pair || behind->number <= m.number) continue;
+      --behind->number;
+      behind->stage = 0;
+    }
+    m.pair->counter.cancel_recv();
+  }
+  settle(op, Error{Code::kCancelled, "the message was taken back before it came"});
+  return true;
+}
+
 Engine::Step Engine::step_messages(Instant deadline) {
   if (counter_.frozen()) return Step::kBlocked;
   running_.clear();
@@ -34,6 +61,10 @@ Engine::Step Engine::step_messages(Instant deadline) {
   bool settled = false;
   for (const OpPtr& op : running_) {
     PairMessage& m = *op->exec.message;
+    if (take_back(*op)) {
+      settled = true;
+      continue;
+    }
     if (!m.bound) bind(m);
     if (m.pair && !m.pair->counter.ended()) {
       messages_.push_back(&m);

@@ -171,6 +171,37 @@ TEST_CASE("who has come back is sent to and received from like anybody, once an 
   CHECK(exchange(2) == std::vector<Code>(2, Code::kOk));
 }
 
+TEST_CASE("who has come back may wait for a message long before it is sent: nothing is looked for that is gone") {
+  const std::string transport = GENERATE(from_range(transports()));
+  World world(transport, 2);
+  REQUIRE(world.start() == "");
+  const auto exchange = [&](OpId number) {
+    return World::each(
+        {0, 1}, [&](int rank) { return transfer(world.at(rank), rank == 0, 1 - rank, 100, number, false).code; });
+  };
+  CHECK(exchange(1) == std::vector<Code>(2, Code::kOk));
+  world.at(1).detach();
+  REQUIRE(eventually([&] { return world.at(0).view().size() == 1; }));
+  const auto joined = World::each({0, 1}, [&](int rank) {
+    if (rank == 1 && !world.join(1).ok()) return false;
+    for (;;) {
+      const Result<Outcome> got = world.at(rank).barrier();
+      if (!got) return false;
+      if (got->contributors() == 2) return true;
+    }
+  });
+  REQUIRE(joined == std::vector<bool>(2, true));
+  const ViewInfo before = world.at(0).view();
+  std::uint64_t word = 5, got = 0;
+  Work waiting = world.at(1).recv_async(&got, 1, DataType::kU64, id(0));
+  CHECK(waiting.wait(0.6).code() == Code::kTimeout);
+  CHECK(world.at(0).send(&word, 1, DataType::kU64, id(1)).code() == Code::kOk);
+  CHECK(waiting.wait().code() == Code::kOk);
+  CHECK(got == 5);
+  CHECK(world.at(0).view().epoch == before.epoch);
+  CHECK(world.at(0).view().transport == before.transport);
+}
+
 TEST_CASE("messages to one who comes back fail until its new life is in a view that the caller has seen") {
   const std::string transport = GENERATE(from_range(transports()));
   std::atomic<std::size_t> size{0};  // of rank 0's view

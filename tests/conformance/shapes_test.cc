@@ -1,5 +1,7 @@
 // Every collective: bytes, roots, forms in place, memory of all kinds, types; and what a death does to each.
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -171,6 +173,37 @@ TEST_CASE(
       CHECK(histories[d][k].contributors == living[0][k].contributors);
     }
   for (std::size_t d = 2; d < 5; ++d) CHECK(histories[d].back().code == Code::kClosed);
+}
+
+TEST_CASE("a barrier under deaths is redone by who is left, and lets nobody through before all of those have come") {
+  const std::string transport = GENERATE(from_range(transports()));
+  constexpr std::size_t kRounds = 12;
+  World world(transport, 4, [](int rank, Options& options) {
+    const char* at[] = {"", "", "after_submit#7=call", "after_prepared#4=call"};
+    options.failpoints = at[rank];
+  });
+  REQUIRE(world.start() == "");
+  std::array<std::atomic<std::size_t>, 2> entered{};  // of the two that live
+  const auto histories = World::each(world.ranks(), [&](int rank) {
+    History history;
+    for (OpId op = 1; op <= kRounds; ++op) {
+      if (rank < 2) entered[static_cast<std::size_t>(rank)].store(op);
+      history.push_back(run_call(world.at(rank), rank, op, {OpKind::kBarrier}));
+      if (history.back().code == Code::kClosed) break;
+      for (const auto& e : entered)
+        if (e.load() < op) history.back().wrong = "through before all had come";
+    }
+    return history;
+  });
+  const std::vector<History> living(histories.begin(), histories.begin() + 2);
+  CHECK(not_uniform(living, false) == "");
+  REQUIRE(living[0].size() == kRounds);
+  CHECK(living[0].front().contributors.size() == 4);
+  CHECK(living[0].back().contributors == std::vector<std::uint32_t>{0, 1});
+  for (std::size_t d = 2; d < 4; ++d) {
+    CHECK(histories[d].back().code == Code::kClosed);
+    for (const Seen& seen : histories[d]) CHECK(seen.wrong == "");
+  }
 }
 
 TEST_CASE("tables that differ fail the op at every member, name two of them, and touch nothing") {

@@ -43,6 +43,11 @@ std::vector<World> successors(const World& w) {
   };
   if (w.sent < kMessages) add([](World& x) { x.sent = x.sender.post_send(); });
   if (w.wanted < kMessages) add([](World& x) { x.wanted = x.receiver.post_recv(); });
+  if (w.receiver.can_cancel_recv())
+    add([](World& x) {
+      x.receiver.cancel_recv();
+      --x.wanted;
+    });
   for (std::uint64_t n = 1; n <= kMessages; ++n) {
     if (n <= w.sent && w.receiver.can_prepare(n)) add([n](World& x) { x.receiver.prepare(n); });
     if (n <= w.receiver.prepared()) add([n](World& x) { x.sender.observe_prepared(n); });  // now, late, or repeated

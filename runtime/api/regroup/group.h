@@ -39,7 +39,8 @@ class REGROUP_API Work {
   Result<Outcome> wait(double timeout_s = 0);
   [[nodiscard]] bool done() const;
   [[nodiscard]] OpId op() const;
-  // Asks for a decision that fails this op at every member (kCancelled). May come too late: wait() tells.
+  // Asks for a decision that fails this op at every member (kCancelled). May come too late: wait() tells. A message is
+  // taken back here alone, see send().
   void cancel();
 
  private:
@@ -144,7 +145,10 @@ class REGROUP_API Group {
   // Messages: only the two members call, `to` and `from` are ids of this group. Each direction of a pair is a sequence of
   // its own: the n-th send meets the n-th recv, which must agree in count and type, else both get kMismatch (and the
   // next ones go on). A send is done when its receiver holds the message; it may use its buffer again then. Neither
-  // takes an op number: Outcome::op counts the direction's messages, Work::op() is 0, cancel() does nothing.
+  // takes an op number: Outcome::op counts the direction's messages, Work::op() is 0.
+  // cancel() of a recv that does not hold its message yet takes it back (kCancelled, its buffer intact, nothing is said to
+  // the sender): the message that it would have had goes to the next recv, so none is lost. Of a send, only while it waits
+  // behind a collective: once it has begun its receiver may hold it. In both cases wait() tells what has become of it.
   // Order: messages that follow one another in the calls of a member go on together, so a ring, an exchange in pairs or
   // a group of them cannot block itself; a blocking send returns when the receiver has called. Between messages and
   // collectives the order is that of the calls (in a grouped call collectives come first), as in NCCL's streams.
