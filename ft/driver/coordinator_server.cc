@@ -75,6 +75,7 @@ CoordinatorServer::CoordinatorServer(std::unique_ptr<Impl> impl) : impl_(std::mo
 CoordinatorServer::~CoordinatorServer() = default;
 Status CoordinatorServer::run() { return impl_->run(); }
 void CoordinatorServer::stop() { impl_->stop(); }
+bool CoordinatorServer::all_lost() const { return impl_->all_lost(); }
 const std::string& CoordinatorServer::address() const { return impl_->address; }
 LogId CoordinatorServer::log_id() const { return impl_->log_id(); }
 CoordinatorServer::Counters CoordinatorServer::counters() const {
@@ -126,6 +127,10 @@ Status CoordinatorServer::Impl::failure() const {
 }
 
 bool CoordinatorServer::Impl::over() {
+  if (options_.exit_when_lost && root_.all_dead()) {
+    root_.event("all members have died: ending");
+    return true;
+  }
   Duration deserted = root_.deserted();
   for (const auto& [name, group] : subgroups_) deserted = std::min(deserted, group->deserted());
   const bool left = options_.exit_when_left && root_.left() && deserted > Duration::from_ms(500);

@@ -38,6 +38,7 @@ struct CoordinatorOptions {
   std::function<void()> before_log_write;  // tests: called on the thread that writes the log
   Duration idle_exit{0};           // end when no member was connected for this long; 0: never
   bool exit_when_left = false;     // end when the last view is empty (everybody has left) and nobody is connected
+  bool exit_when_lost = false;     // end when all members of the view have died for certain: nobody can go on with this log
   bool remove_log_at_end = false;  // after either of these ends: nobody can continue that history
 };
 
@@ -50,6 +51,7 @@ class CoordinatorServer {
   // Until stop() (ok), an end by itself (ok), or a failed log write (kSystem).
   [[nodiscard]] Status run();
   void stop();  // async-signal-safe
+  [[nodiscard]] bool all_lost() const;  // after run()
 
   [[nodiscard]] const std::string& address() const;  // host:port as chosen
   [[nodiscard]] LogId log_id() const;

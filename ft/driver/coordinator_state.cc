@@ -59,6 +59,18 @@ bool CoordinatorGroup::left() const {
   return core_.last() && core_.last()->view.members.empty() && core_.phase() == Coordinator::Phase::kIdle;
 }
 
+void CoordinatorGroup::saw_death(const Incarnation& who) {
+  if (!core_.last()) return;
+  std::erase_if(dead_, [&](const Incarnation& d) { return !core_.last()->view.contains(d); });
+  if (core_.last()->view.contains(who)) dead_.insert(who);
+}
+
+bool CoordinatorGroup::all_dead() const {
+  if (!core_.last() || core_.last()->view.members.empty()) return false;
+  const std::vector<MemberInfo>& members = core_.last()->view.members;
+  return std::all_of(members.begin(), members.end(), [&](const MemberInfo& m) { return dead_.contains(m.inc); });
+}
+
 void CoordinatorGroup::tick() {
   if (!bound_.empty()) last_member_ = now();
   feed(Tick{});
@@ -97,9 +109,11 @@ Status CoordinatorGroup::on_message(Connection& c, std::span<const std::byte> pa
   }
   c.heard = now();
   const bool beat = std::holds_alternative<Heartbeat>(*message);
-  if (const auto* s = std::get_if<Suspect>(&*message))
+  if (const auto* s = std::get_if<Suspect>(&*message)) {
+    if (s->kind == SuspectKind::kDead) saw_death(s->who);
     event("member " + to_string(c.id) + (s->kind == SuspectKind::kDead ? " saw the death of " : " cannot reach ") +
           name_of(s->who));
+  }
   if (std::holds_alternative<Leave>(*message)) event("member " + to_string(c.id) + " leaves");
   if (beat) outlet_.send(c, ControlFrame::kAlive, {});
   feed(FromMember{*c.who, std::move(*message)});
@@ -126,6 +140,7 @@ Status CoordinatorGroup::on_death(std::span<const std::byte> payload) {
   if (!message) return message.error();
   const auto* suspect = std::get_if<Suspect>(&*message);
   if (suspect == nullptr || suspect->kind != SuspectKind::kDead) return {Code::kRefused, "not a report of a death"};
+  saw_death(suspect->who);
   const Connection* relay = nullptr;
   for (const auto& [inc, c] : bound_)
     if (inc != suspect->who && (relay == nullptr || c->heard > relay->heard)) relay = c;

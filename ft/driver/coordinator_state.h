@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -69,6 +70,7 @@ class CoordinatorGroup {
   [[nodiscard]] std::size_t connected() const { return bound_.size(); }
   [[nodiscard]] Duration deserted() const;  // nobody was connected for so long
   [[nodiscard]] bool left() const;          // everybody has left: its history is at its end
+  [[nodiscard]] bool all_dead() const;      // every member of the view, by a death word: nobody knows how its history ends
   [[nodiscard]] bool founded() const { return core_.last().has_value(); }
   // Of the server: its address, counters, the names of sub-groups.
   struct Surroundings {
@@ -80,6 +82,7 @@ class CoordinatorGroup {
 
  private:
   void bind(Connection& c, const Hello& hello);
+  void saw_death(const Incarnation& who);
   void feed(CoordinatorInput input);
   void run_actions(CoordinatorActions& actions);
   void deliver(const SendToMember& message);
@@ -91,6 +94,7 @@ class CoordinatorGroup {
   ViewLog log_;  // of the writing thread while there is one
   Coordinator core_;
   std::map<Incarnation, Connection*> bound_;  // whose messages go where
+  std::set<Incarnation> dead_;                // members whose death was seen, not only suspected
   std::deque<CoordinatorEvent> events_;
   Instant started_, last_member_;
   Status failure_;
@@ -115,6 +119,7 @@ class CoordinatorServer::Impl final : public CoordinatorOutlet {
   std::string address;
   std::atomic<std::uint64_t> accepted{0}, bad_messages{0}, refused{0};
   [[nodiscard]] LogId log_id() const { return root_.log_id(); }
+  [[nodiscard]] bool all_lost() const { return options_.exit_when_lost && root_.all_dead(); }
 
  private:
   using Connection = CoordinatorConnection;

@@ -117,6 +117,7 @@ Status Group::deallocate(void* memory) { return impl_->deallocate(memory); }
 Status Group::begin_update(std::span<const StateRange> ranges) { return impl_->begin_update(ranges); }
 Status Group::end_update() { return impl_->end_update(); }
 CatchUp Group::caught_up() const { return impl_->caught_up(); }
+Checkpoints Group::checkpoints() const { return impl_->checkpoints(); }
 std::vector<std::uint64_t> Group::state_digests() const {
   std::vector<std::uint64_t> digests;
   for (const StateBuffer& b : impl_->options().state)

@@ -57,6 +57,8 @@ Status GroupImpl::end_update() {
   const Engine::Snapshot s = engine_.snapshot();
   if (s.submitted != s.committed) return {Code::kInvalid, "end_update: ops are pending, so the state is as of no step"};
   holder_->end_update(s.steps, s.committed);
+  if (const auto view = engine_.view(); checkpointer_ && view && checkpointer_->due(s.steps, view->self, view->size()))
+    checkpointer_->begin(s.steps);
   return {};
 }
 
@@ -89,6 +91,10 @@ void GroupImpl::new_joiner() {
   config.journal_bytes = options_.journal_bytes;
   config.spill_bytes = options_.spill_bytes;
   config.spill_dir = options_.spill_dir;
+  const state::Holder::Version own = holder_->own();
+  config.floor = std::max(checkpoint_step_, own.known ? own.step : 0);
+  config.floor_slack = options_.window + 1;
+  config.overwrites = [this] { holder_->forget(); };
   config.ready = [this](bool level) { post(Parked{level ? Readiness::kLevel : Readiness::kFounder}); };
   config.handed_over = [this](const Fetch& fetch, bool ok, std::uint64_t steps) {
     if (ok) {

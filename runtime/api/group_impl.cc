@@ -116,6 +116,7 @@ Status GroupImpl::open_listeners(const std::string& coordinator) {
     };
     holder_ = std::make_unique<state::Holder>(std::move(holder));
     config.holder = holder_.get();
+    if (Status s = open_checkpoints(); !s) return s;
     new_joiner();
   }
   Result<std::unique_ptr<state::StateServer>> server = state::StateServer::start(std::move(config));
@@ -181,6 +182,7 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
   }
   if (life == Engine::Life::kActive) {
     seen_epoch_.store(engine_.view()->epoch);
+    if (Status s = agree_on_state(until); !s) return s;
     if (options_.transport == "shm" && engine_.view()->transport != "shm")
       return {Code::kUnsupported, "transport shm was asked for, but the members do not share one host"};
     return {};
@@ -196,6 +198,7 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
 
 Status GroupImpl::leave(Instant deadline) {
   if (!engine_.drain(deadline)) return {Code::kTimeout, "leave: ops are still pending"};
+  if (checkpointer_) checkpointer_->finish(deadline);
   engine_.set_leaving();
   post(LeaveWanted{});
   if (engine_.wait_over(deadline) != Engine::Life::kOver) return {Code::kTimeout, "leave: the view without us is not decided yet"};
@@ -211,6 +214,7 @@ void GroupImpl::close(bool abrupt) {
   engine_.close(Code::kClosed, "the group was closed", abrupt);
   if (control_owner_) control_owner_->stop(abrupt && !left_.load());
   aux_.stop();
+  if (checkpointer_) checkpointer_->stop();
   state_server_.reset();
   std::shared_ptr<state::Joiner> last, retired;  // joined here, outside the lock
   {
@@ -274,6 +278,8 @@ Result<Outcome> GroupImpl::seen(Result<Outcome> result) {
     recorder_.record(Event::kTimeout, engine_.snapshot().committed, engine_.snapshot().epoch);
     recorder_.request_dump();
   }
+  if (result.code() == Code::kEvicted && founded_.load())
+    if (Status s = agree_on_state(deadline(0)); !s) return s.error();
   if (!result) return result;
   Epoch before = seen_epoch_.load(std::memory_order_relaxed);
   while (before < result->epoch && !seen_epoch_.compare_exchange_weak(before, result->epoch)) {
@@ -314,9 +320,10 @@ void GroupImpl::cancel(OpId op) { post(OpRefused{FailedOp{op, Code::kCancelled, 
 void GroupImpl::install(const Decision& decision, std::size_t self) {
   if (const auto j = joiner()) {
     j->stop();
-    if (decision.joined.size() == decision.view.members.size()) {  // founded
+    founded_.store(decision.founds());
+    if (decision.founds()) {
       holder_->feed().begin(decision.trim);
-      holder_->set_version(engine_.snapshot().steps, decision.trim);
+      holder_->hide();
     }
     std::lock_guard lock(joiner_mutex_);
     if (j == joiner_) retired_ = std::exchange(joiner_, nullptr);

@@ -17,6 +17,7 @@
 #include "runtime/exec/net_plane.h"
 #include "runtime/exec/shm_plane.h"
 #include "runtime/obs/flight_recorder.h"
+#include "runtime/state/checkpointer.h"
 #include "runtime/state/holder.h"
 #include "runtime/state/joiner.h"
 #include "runtime/state/state_server.h"
@@ -55,6 +56,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   Status begin_update(std::span<const StateRange> ranges);
   Status end_update();
   [[nodiscard]] CatchUp caught_up() const;
+  [[nodiscard]] Checkpoints checkpoints() const { return checkpointer_ ? checkpointer_->report() : Checkpoints{}; }
   [[nodiscard]] double last_restore_s() const { return static_cast<double>(restore_ns_.load()) / 1e9; }
 
   // DataSide, on the control thread
@@ -81,6 +83,14 @@ class GroupImpl final : public DataSide, public EngineHost {
  private:
   void die_at(Point point);
   void new_joiner();
+  // group_founding.cc: which state a new group begins with
+  struct Candidate;
+  Status open_checkpoints();
+  Result<Candidate> candidate();
+  Status agree_on_state(Instant until);
+  Status agree_once(Instant until);
+  Status take_from(const Candidate& mine, MemberId winner, Instant until);
+  Status founding_op(const calls::Uniform& call, bool mark, Instant until);
   [[nodiscard]] std::shared_ptr<state::Joiner> joiner() const;
   Status find_coordinator(ControlOptions& control) const;
   Status open_listeners(const std::string& coordinator);
@@ -103,6 +113,9 @@ class GroupImpl final : public DataSide, public EngineHost {
   NetStaging net_staging_;
   std::unique_ptr<tcp::LinkSet> links_;
   std::unique_ptr<state::Holder> holder_;  // where options_.apply is set; so is the joiner
+  std::unique_ptr<state::Checkpointer> checkpointer_;
+  std::uint64_t checkpoint_step_ = 0;       // of the newest in checkpoint_dir, when this object joined
+  std::atomic<bool> founded_{false};        // the members of this view have to agree on a state first
   std::unique_ptr<state::StateServer> state_server_;
   mutable std::mutex joiner_mutex_;
   std::shared_ptr<state::Joiner> joiner_;   // of this incarnation, until it is in a view

@@ -83,6 +83,8 @@ void each(Self& o, F f) {
   f("journal_bytes", false, o.journal_bytes);
   f("spill_bytes", false, o.spill_bytes);
   f("spill_dir", false, o.spill_dir);
+  f("checkpoint_dir", false, o.checkpoint_dir);
+  f("checkpoint_every", true, o.checkpoint_every);
 }
 
 }  // namespace
@@ -154,6 +156,7 @@ Status Options::validate() const {
       if (state[j].name == state[i].name) return bad("state '" + state[i].name + "': named twice");
   }
   if (!blobs.empty() && !apply) return bad("blobs: they are caught up with only where apply is set");
+  if (!checkpoint_dir.empty() && !apply) return bad("checkpoint_dir: checkpoints are written only where apply is set");
   for (const StateBlob& b : blobs)
     if (b.name.empty() || !b.save || !b.load) return bad("blob '" + b.name + "': a name, save and load are needed");
   for (const StateBuffer& b : state) {

@@ -49,6 +49,9 @@ Options child_options(GroupImpl& parent, const std::function<void(Options&)>& co
   Options options = parent.options();
   options.min_members = 1;
   options.state.clear();
+  options.blobs.clear();
+  options.apply = nullptr;
+  options.checkpoint_dir.clear();
   options.on_restored = nullptr;
   options.on_view = nullptr;
   options.failpoints.clear();

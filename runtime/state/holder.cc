@@ -42,7 +42,7 @@ void Holder::end_update(std::uint64_t step, OpId op) {
     for (const StateBlob& blob : config_.blobs) blobs.push_back(blob.save());
   {
     std::lock_guard lock(mutex_);
-    updating_ = false;
+    updating_ = hidden_ = false;
     version_ = {true, step, op};
     if (save) blobs_ = std::move(blobs), blobs_step_ = step;
   }
@@ -51,7 +51,27 @@ void Holder::end_update(std::uint64_t step, OpId op) {
 
 Holder::Version Holder::version() const {
   std::lock_guard lock(mutex_);
-  return version_;
+  return hidden_ ? Version{} : version_;
+}
+
+Holder::Version Holder::own() const {
+  std::lock_guard lock(mutex_);
+  return updating_ ? Version{} : version_;
+}
+
+void Holder::hide() {
+  std::lock_guard lock(mutex_);
+  hidden_ = true;
+}
+
+void Holder::forget() {
+  std::lock_guard lock(mutex_);
+  version_ = {};
+}
+
+std::shared_ptr<Snapshot> Holder::begin_all() {
+  std::lock_guard lock(mutex_);
+  return begin([](std::uint32_t) { return Snapshot::Keep::kBytes; });
 }
 
 std::shared_ptr<Snapshot> Holder::begin(const Snapshot::Share& share) {
@@ -66,7 +86,7 @@ Result<Holder::Taken> Holder::take(std::uint64_t step, const Snapshot::Share& sh
                                    const std::atomic<bool>& stop) {
   std::unique_lock lock(mutex_);
   const auto awaited = awaited_.insert(step);
-  const auto there = [&] { return version_.known && !updating_ && version_.step >= step; };
+  const auto there = [&] { return version_.known && !updating_ && !hidden_ && version_.step >= step; };
   while (!there() && now() < deadline && !stop.load()) reached_.wait_for(lock, std::chrono::milliseconds(20));
   awaited_.erase(awaited);
   if (!there()) return {Code::kTimeout, "the owner did not come to step " + std::to_string(step) + " in time"};

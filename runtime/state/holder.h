@@ -50,6 +50,14 @@ class Holder {
   void begin_update(std::span<const StateRange> ranges);
   void end_update(std::uint64_t step, OpId op);
   void set_version(std::uint64_t step, OpId op) { end_update(step, op); }
+  // Nobody is given anything until the next set_version: a group was founded, its members have not agreed on the state yet.
+  void hide();
+  // The state is being overwritten: it is as of no step.
+  void forget();
+  // As version(), hidden or not: what the owner holds. Not known in the middle of an update.
+  [[nodiscard]] Version own() const;
+  // A snapshot of everything as of now, on the owner's thread between two updates. It ends when the caller lets go of it.
+  std::shared_ptr<Snapshot> begin_all();
 
   [[nodiscard]] Version version() const;
   // The state as of `step`: at once, or when the owner gets there. kUnavailable: it is past that; kTimeout.
@@ -67,7 +75,7 @@ class Holder {
   mutable std::mutex mutex_;
   std::condition_variable reached_;
   Version version_;
-  bool updating_ = false;
+  bool updating_ = false, hidden_ = false;
   std::multiset<std::uint64_t> awaited_;          // steps that joiners wait for
   std::vector<std::weak_ptr<Snapshot>> snapshots_;
   std::uint64_t blobs_step_ = 0;                  // as of which `blobs_` was saved

@@ -15,7 +15,12 @@ constexpr Duration kBackoff = Duration::from_ms(50);
 
 Joiner::Joiner(Config config) : config_(std::move(config)), table_(table_of(config_.state)), spill_(config_.spill_dir) {
   progress_.bytes_total = table_.bytes();
-  thread_ = std::thread([this] { run(); });  // replays as fast as the members train: of their priority
+  thread_ = std::thread([this] {
+    run();
+    std::lock_guard lock(mutex_);
+    over_ = true;
+    news_.notify_all();
+  });  // replays as fast as the members train: of their priority
 }
 
 Joiner::~Joiner() {
@@ -54,6 +59,11 @@ void Joiner::stop() {
   stop_.store(true);
   { std::lock_guard lock(mutex_); }
   news_.notify_all();
+}
+
+void Joiner::wait_over() {
+  std::unique_lock lock(mutex_);
+  news_.wait(lock, [&] { return over_; });
 }
 
 Joiner::Progress Joiner::progress() const {

@@ -35,6 +35,9 @@ class Joiner {
     std::size_t journal_bytes = 256u << 20;
     std::uint64_t spill_bytes = 4ull << 30;
     std::string spill_dir;
+    std::uint64_t floor = 0;                                        // a step that this member holds: it takes no older state
+    std::uint64_t floor_slack = 0;                                  // steps that the members may be behind while it asks
+    std::function<void()> overwrites = [] {};                       // the registered state is overwritten from here on
     std::function<void(bool level)> ready;                          // level, or no longer
     std::function<void(const Fetch&, bool ok, std::uint64_t steps)> handed_over;
     std::function<void(const Error&)> refused;
@@ -58,6 +61,7 @@ class Joiner {
   void begin();
   void hand_over(const Fetch& fetch);
   void stop();
+  void wait_over();  // after stop(): until nothing is written any more
   [[nodiscard]] Progress progress() const;
 
  private:
@@ -70,6 +74,7 @@ class Joiner {
   std::vector<Result<SourceLink::Taken>> take_all(Round& round);
   Status fetch(Round& round);
   void fetch_from(Round& round, std::uint32_t source);
+  [[nodiscard]] Error older_than_mine(std::uint64_t step) const;
   Status load_blobs(const Round& round);
   Status replay(Round& round);
   Result<std::uint64_t> apply_steps(Round& round, OpId limit);
@@ -88,7 +93,7 @@ class Joiner {
   Epoch epoch_ = 0;
   std::uint64_t views_ = 0;  // told so far
   std::optional<Fetch> fetch_;
-  bool begun_ = false;
+  bool begun_ = false, over_ = false;
   Progress progress_;
   Instant since_{0}, fetch_since_{0};
   std::atomic<bool> stop_{false};

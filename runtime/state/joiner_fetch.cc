@@ -58,6 +58,7 @@ Status Joiner::take(Round& round) {
     first = round.journal.taken() + 1;
   }
   round.step = round.newest.step;
+  if (round.newest.step + config_.floor_slack < config_.floor) return older_than_mine(round.newest.step);
   if (round.newest.op + 1 < first || !config_.blobs.empty()) ++round.step;
   std::vector<Result<SourceLink::Taken>> taken;
   bool past = true;
@@ -83,6 +84,12 @@ Status Joiner::take(Round& round) {
   std::lock_guard lock(mutex_);
   progress_.step = round.step;
   return {};
+}
+
+Error Joiner::older_than_mine(std::uint64_t step) const {
+  return {Code::kConfig, "this member holds the state as of step " + std::to_string(config_.floor) +
+                             " (in memory, or in checkpoint_dir), the group is at step " + std::to_string(step) +
+                             ": begin the group anew with this member, or move its checkpoints away"};
 }
 
 // Side by side. Who has not answered a moment after the first that has the mark is left out: it is stopped, or slow.
@@ -118,6 +125,7 @@ Status Joiner::fetch(Round& round) {
   for (std::uint32_t i = 0; i < table_.size(); ++i) bytes.push_back(table_[i].bytes);
   round.plan = std::make_unique<FetchPlan>(std::move(bytes), static_cast<std::uint32_t>(round.sources.size()), FetchPlan::Limits{});
   const Instant begin = now();
+  config_.overwrites();
   {
     std::lock_guard lock(mutex_);
     progress_.phase = "fetches";

@@ -242,14 +242,18 @@ bool Joiner::complete(Round& round, const Fetch& fetch) {
     wait_until(begin + kHandOver);
   }
   bool ok = held() && round.op <= fetch.op;
+  bool older = false;
   if (ok) {
     Result<std::uint64_t> steps = apply_steps(round, fetch.op);
     ok = steps.ok() && round.op == fetch.op;
+    older = ok && round.step < config_.floor;
+    ok = ok && !older;
   }
   if (ok) note("handed over");
   else log::info("hand_over_failed", "op=" + std::to_string(fetch.op) + " held=" + std::to_string(round.op));
   config_.handed_over(fetch, ok, round.step);
   if (!ok) round.level = false;  // the core says so by itself
+  if (older) config_.refused(older_than_mine(round.step));
   return ok;
 }
 

@@ -51,7 +51,7 @@ Status World::start_coordinator() {
   CoordinatorOptions options;
   options.group = group_;
   options.log_file = folder_ + "/views.log";
-  options.log = address_.empty() ? CoordinatorOptions::Log::kCreate : CoordinatorOptions::Log::kOpen;
+  options.log = !std::filesystem::exists(folder_ + "/views.log") ? CoordinatorOptions::Log::kCreate : CoordinatorOptions::Log::kOpen;
   if (!address_.empty()) options.listen = address_;
   options.suspicion = Duration::from_ms(3000);  // sanitizers on a loaded machine; deaths are told by other signs
   Result<std::unique_ptr<CoordinatorServer>> server = CoordinatorServer::open(options);
@@ -61,6 +61,13 @@ Status World::start_coordinator() {
   log_id_ = server_->log_id();
   server_thread_ = std::thread([this] { (void)server_->run().ok(); });
   return {};
+}
+
+Status World::forget_log() {
+  stop_coordinator();
+  std::error_code ignored;
+  std::filesystem::remove(folder_ + "/views.log", ignored);
+  return start_coordinator();
 }
 
 void World::stop_coordinator() {

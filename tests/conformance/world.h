@@ -62,6 +62,7 @@ class World {
 
   Status start_coordinator();  // on the same log and port as before
   void stop_coordinator();
+  Status forget_log();  // all members are lost: a coordinator with a new log, at the same address
   [[nodiscard]] const std::string& coordinator() const { return address_; }
   [[nodiscard]] LogId log_id() const { return log_id_; }
   [[nodiscard]] const std::string& folder() const { return folder_; }  // of the coordinator's logs

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "base/clock.h"
+#include "ft/driver/coordinator_exit.h"
 
 namespace regroup::launch {
 namespace {
@@ -42,7 +43,13 @@ Status CoordinatorChild::spawn(Instant at) {
   const bool first = address_.empty();
   ChildSetup setup;
   setup.argv = {program_, "coordinator",         "--listen", first ? listen_ : address_,
-                "--log",  folder_ + "/view-log", "--group",  group_};
+                "--log",  folder_ + "/view-log", "--group",  group_, "--exit-when-lost"};
+  if (std::exchange(anew_, false)) {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+    std::filesystem::create_directory(folder_, ignored);
+    setup.argv.push_back("--create");
+  }
   if (first) setup.argv.push_back("--create");
   setup.prefix = "[coordinator] ";
   setup.out_to = 2;
@@ -85,9 +92,11 @@ CoordinatorChild::Change CoordinatorChild::poll(Instant at) {
   if (const auto change = child_.poll()) {
     if (change->kind == ChildChange::Kind::kStopped) return Change::kStopped;
     if (change->kind == ChildChange::Kind::kContinued) return Change::kContinued;
-    short_lives_ = listens_ && at - started_ >= kLongLife ? 0 : short_lives_ + 1;
+    anew_ = change->signal == 0 && change->status == kCoordinatorAllLost;
+    short_lives_ = anew_ || (listens_ && at - started_ >= kLongLife) ? 0 : short_lives_ + 1;
     again_at_ = at + pause_before(short_lives_);
-    trouble_ = change->signal != 0 ? std::string("died by SIG") + ::sigabbrev_np(change->signal)
+    trouble_ = anew_ ? "saw the death of all members, and goes with its log"
+               : change->signal != 0 ? std::string("died by SIG") + ::sigabbrev_np(change->signal)
                                    : "ended with status " + std::to_string(change->status);
     return Change::kDied;
   }

@@ -1,5 +1,5 @@
 // CoordinatorChild: the coordinator of a run, as a child of the launcher; started again with the same log and address
-// when it dies. It lives in a temporary folder that is removed at the end.
+// when it dies, with a new log where it ended because all members had died. It lives in a temporary folder that is removed at the end.
 // After a failure: starts are repeated with a growing pause and given up after kMaxStarts lives that ended at once; the
 // ranks go on without one (and fail kUnavailable where they need it). Threading: one thread.
 #pragma once
@@ -39,7 +39,7 @@ class CoordinatorChild {
   const std::string program_, group_, listen_;
   std::string folder_, address_, trouble_;
   Child child_;
-  bool listens_ = false, told_up_ = false, given_up_ = false;
+  bool anew_ = false, listens_ = false, told_up_ = false, given_up_ = false;
   int short_lives_ = 0;
   Instant started_{0}, again_at_ = Instant::never();
 };

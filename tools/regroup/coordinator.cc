@@ -61,7 +61,7 @@ int run(Arguments& a) {
   std::fflush(stdout);
   if (a.detach) detach();
   if (Status s = (*server)->run(); !s) return fail(s.error());
-  return 0;
+  return (*server)->all_lost() ? kCoordinatorAllLost : 0;
 }
 
 }  // namespace
@@ -88,6 +88,8 @@ void add_coordinator(CLI::App& app, int& status) {
       ->excludes(create);
   c->add_flag("--detach", a->detach, "go on in the background once it listens");
   c->add_flag("--exit-when-left", a->server.exit_when_left, "end when every member has left");
+  c->add_flag("--exit-when-lost", a->server.exit_when_lost,
+              "end with status 4 when all members have died: whoever comes then needs a new log");
   c->callback([a, &status] { status = run(*a); });
 }
 

@@ -200,6 +200,7 @@ class REGROUP_API Group {
   [[nodiscard]] std::vector<std::uint64_t> state_digests() const;
   // How this member caught up; zeros: it did not.
   [[nodiscard]] CatchUp caught_up() const;
+  [[nodiscard]] Checkpoints checkpoints() const;
 
   // Leaves at the next mark; nobody loses a step. Ops already submitted are finished first. Bounded.
   Status leave(double timeout_s = 0);

@@ -47,6 +47,13 @@ struct REGROUP_API Options {
   std::uint64_t journal_bytes = 256ull << 20; // results that a joiner holds in memory, then
   std::uint64_t spill_bytes = 4ull << 30;     // in a file without a name
   std::string spill_dir;                      // there; empty: TMPDIR, else /tmp
+  // Cold start, where `apply` is set. A group whose members are all new, or come back all at once, takes the newest state that
+  // one of them holds, in memory or in its checkpoint_dir, before Group::join returns (steps() is as of it, on_restored is
+  // called where state was overwritten). Where nobody holds any, each keeps what it has registered. A member that holds a
+  // newer step than a running group is refused with kConfig, and so is one whose folder cannot be written, is of another
+  // group or of other state, or whose checkpoint is damaged. What cannot be written later is told by Group::checkpoints().
+  std::string checkpoint_dir;           // members may share it, or have their own; empty: no checkpoints
+  std::uint64_t checkpoint_every = 100; // (=) steps between two checkpoints, which members write in turn; 0: none, only read
   std::vector<StateBuffer> state;    // registered state, by name
   std::vector<StateBlob> blobs;      // with `apply` only
   ApplyFunction apply;               // called on a thread of the library while the joining thread waits inside it

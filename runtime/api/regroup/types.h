@@ -97,6 +97,13 @@ struct CatchUp {
   std::vector<std::pair<MemberId, std::uint64_t>> bytes_per_source;
 };
 
+// Checkpoints that this member has written (Options::checkpoint_dir); others write theirs.
+struct Checkpoints {
+  std::uint64_t step = 0;                                // of the last one
+  std::uint64_t written = 0, failed = 0, left_out = 0;   // left out: the one before was still being written
+  std::string trouble;                                   // why the last one failed; empty: it did not
+};
+
 using ViewCallback = std::function<void(const ViewInfo&)>;
 
 }  // namespace regroup

@@ -1,0 +1,54 @@
+// Trainer: a member whose state shows every step in every bit (weights = 3 * weights + sum of the gradients), with a blob.
+// Training: a World of them. Threading as World: a member's thread uses no Catch, it returns what is wrong (empty: nothing).
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/conformance/world.h"
+
+namespace regroup::conformance {
+
+inline constexpr std::size_t kCount = 400'000;  // u64: 13 stripes, every one changed in every step
+
+struct Trainer {
+  std::vector<std::uint64_t> weights, sum;
+  std::uint64_t cursor = 0;  // a blob
+  std::atomic<std::uint64_t> replayed{0};
+  std::atomic<int> loads{0}, restored{0};
+  explicit Trainer(std::uint64_t garbage) : weights(kCount, garbage), sum(kCount), cursor(garbage) {}
+
+  void begin() { std::fill(weights.begin(), weights.end(), 7), cursor = 0; }
+  void update(const std::uint64_t* gradient) {
+    for (std::size_t i = 0; i < kCount; ++i) weights[i] = 3 * weights[i] + gradient[i];
+    ++cursor;
+  }
+  void register_in(Options& options, bool blob = false);
+  // Until `last` steps were done by `full` members, `with` among them, or stop.
+  std::string run(Group& group, int rank, std::size_t full, int last, const std::atomic<bool>* stop = nullptr, std::uint32_t with = 0);
+};
+
+struct Training {
+  std::vector<std::unique_ptr<Trainer>> trainers;
+  bool blob = false;
+  std::uint64_t rate = 0;
+  std::uint64_t snapshot_bytes = 1u << 30;
+  std::function<void(int rank, Options&)> more;  // options on top
+  World world;
+  Training(const std::string& transport, int size, std::uint64_t rate_ = 0, bool blob_ = false);
+  Trainer& of(int rank) { return *trainers[static_cast<std::size_t>(rank)]; }
+  // All, until `last` steps were done by all.
+  std::string run_all(int last);
+  // `rank` dies; the others go on; it comes back with garbage, and all do `last` steps together.
+  std::string lose_and_return(int rank, int last);
+  bool equal();
+};
+
+}  // namespace regroup::conformance
