@@ -1,4 +1,4 @@
-// Life of a backend and of its works. Collectives are in collectives.cc.
+// Life of a backend and of its works. Collectives are in reduce.cc, gather.cc and exchange.cc.
 #include "python/adapter/backend.h"
 
 #include <torch/csrc/distributed/c10d/exception.h>
@@ -266,6 +266,7 @@ RegroupBackend::Work_ RegroupBackend::make(c10d::OpType type, const char* title,
 
 void RegroupBackend::add(const Work_& work, StreamOpPtr op) {
   op->deadline = Clock::now() + options_->timeout;
+  op->whole = op->whole || config_.error_when_lost;
   work->ops.push_back(op);
   stream_->push(op);
 }

@@ -1,9 +1,10 @@
 // RegroupBackend: a c10d::Backend on regroup groups. Tensors in, ops of the public API out; order and repeats are
-// Stream's, send and recv are Messages'. One of the four files that include torch (backend.h, backend.cc,
-// collectives.cc, module.cc).
+// Stream's, send and recv are Messages'. Three files include torch: backend.h, backend.cc and module.cc;
+// the calls are in reduce.cc, gather.cc and exchange.cc, what they know of tensors in tensors.h.
 //
 // Ranks are replica ids and keep their numbers. A rank that is lost contributes nothing: reductions go on without it,
-// its blocks of gathering ops are zero, and an op that needs it (a root, a message) raises. Arguments are checked
+// its blocks of gathering ops are zero, and what needs it raises: a root, a message, shards (all_gather_into_tensor,
+// reduce_scatter_tensor), and everything with the option `lost_ranks=error`. Arguments are checked
 // before anything is sent. Threading: as c10d says; calls come without the GIL. After a failure: getError() says what;
 // only kClosed and kUnavailable end the object.
 #pragma once
@@ -35,8 +36,9 @@ struct BackendConfig {
   std::string group;                           // name; messages take "NAME/messages" below the root's name
   std::string root;                            // name of the coordinator's own group
   std::map<std::string, std::string> options;  // of the core, by name
-  bool fixed_divisor = false;  // sums of floats are scaled by size / contributors: right for who divides by the size
-  bool stand_in_root = false;  // a broadcast whose root is lost is made by the lowest rank that lives
+  bool fixed_divisor = false;    // sums of floats are scaled by size / contributors: right for who divides by the size
+  bool error_when_lost = false;  // every op raises while a rank is lost
+  bool stand_in_root = false;    // a broadcast whose root is lost is made by the lowest rank that lives
 };
 
 // Ops and messages of one call of c10d, and its future.
@@ -134,8 +136,9 @@ class RegroupBackend final : public c10d::Backend {
   void add_all_reduce(const Work_& work, const at::Tensor& tensor, const c10d::ReduceOp& op, int root,
                       After after = {});
   void add_folded(const Work_& work, const at::Tensor& tensor, const c10d::ReduceOp& op, int root, After after = {});
-  void add_all_gather(const Work_& work, at::Tensor out, const at::Tensor& in, After after = {});
-  void add_reduce_scatter(const Work_& work, at::Tensor out, at::Tensor in, const c10d::ReduceOp& op);
+  // whole: fails where a rank is lost.
+  void add_all_gather(const Work_& work, at::Tensor out, const at::Tensor& in, bool whole, After after = {});
+  void add_reduce_scatter(const Work_& work, at::Tensor out, at::Tensor in, const c10d::ReduceOp& op, bool whole);
   WorkPtr add_all_to_all(const Work_& work, at::Tensor out, at::Tensor in, const std::vector<int64_t>& out_splits,
                          const std::vector<int64_t>& in_splits, After after);
   WorkPtr message(Tensors& tensors, int rank, int tag, bool send);

@@ -27,8 +27,8 @@ const char* error_name(RegroupBackend& backend) {
 c10::intrusive_ptr<RegroupBackend> create(int rank, int size, double timeout_s, const std::string& coordinator,
                                           const std::string& group, const std::string& root,
                                           const std::map<std::string, std::string>& options, bool fixed_divisor,
-                                          bool stand_in_root) {
-  BackendConfig config{coordinator, group, root, options, fixed_divisor, stand_in_root};
+                                          bool stand_in_root, bool error_when_lost) {
+  BackendConfig config{coordinator, group, root, options, fixed_divisor, error_when_lost, stand_in_root};
   pybind11::gil_scoped_release free;
   return c10::make_intrusive<RegroupBackend>(rank, size, Millis(static_cast<std::int64_t>(timeout_s * 1000)),
                                              std::move(config));
@@ -46,7 +46,8 @@ PYBIND11_MODULE(_c10d, m) {
   pybind11::class_<RegroupBackend, c10d::Backend, c10::intrusive_ptr<RegroupBackend>>(m, "RegroupBackend")
       .def("contributors", &RegroupBackend::contributors, free, "Ranks that took part in the last op that committed.")
       .def("members", &RegroupBackend::members, free, "Ranks that are in the group now.")
-      .def("get_error", &error_name, free, "What the last op that failed failed of: success, timeout, remote_error or comm_error.")
+      .def("get_error", &error_name, free,
+           "What the last op that failed failed of: success, timeout, remote_error or comm_error.")
       .def("mark", &RegroupBackend::mark, free)
       .def_property_readonly("explicit_marks", &RegroupBackend::explicit_marks)
       .def("epoch", &RegroupBackend::epoch, free)
@@ -55,5 +56,5 @@ PYBIND11_MODULE(_c10d, m) {
       .def_property_readonly("root", [](const RegroupBackend& b) { return b.config().root; });
   m.def("create", &create, pybind11::arg("rank"), pybind11::arg("size"), pybind11::arg("timeout_s"),
         pybind11::arg("coordinator"), pybind11::arg("group"), pybind11::arg("root"), pybind11::arg("options"),
-        pybind11::arg("fixed_divisor"), pybind11::arg("stand_in_root"));
+        pybind11::arg("fixed_divisor"), pybind11::arg("stand_in_root"), pybind11::arg("error_when_lost"));
 }

@@ -13,6 +13,15 @@ bool has(const ViewInfo& view, int rank) {
                      [&](MemberId m) { return static_cast<int>(m.replica) == rank; });
 }
 
+// The outcome is the same at all members, so all fail.
+Status missing(const Outcome& outcome, int size) {
+  if (static_cast<int>(outcome.view->size()) == size) return {};
+  std::string ranks;
+  for (int rank = 0; rank < size; ++rank)
+    if (!has(*outcome.view, rank)) ranks += (ranks.empty() ? "" : ", ") + std::to_string(rank);
+  return {Code::kViewChanged, "rank " + ranks + " is lost, and with it a part of the result that nobody else has"};
+}
+
 }  // namespace
 
 Stream::Stream(std::shared_ptr<Group> group) : group_(std::move(group)) {
@@ -52,11 +61,12 @@ void Stream::push(const StreamOpPtr& op) {
 }
 
 void Stream::settle(const StreamOpPtr& op, const Result<Outcome>& result) {
+  if (result.ok() && op->whole) op->status = missing(*result, group_->options().world_size);
   if (result.ok()) {
     contributors_.clear();
     for (const MemberId m : result->view->members) contributors_.push_back(static_cast<int>(m.replica));
     if (op->finish) op->finish(*result);
-    if (op->after) op->after();
+    if (op->after && op->status.ok()) op->after();
   } else if (op->status.ok()) {
     op->status = result.error();
   }

@@ -30,7 +30,8 @@ struct StreamOp {
   std::function<void(const Outcome&)> finish;  // on success, before anybody is told; may be empty
   std::function<void()> after;                 // on success, behind finish
   bool shape = false;
-  int root = -1;  // rank that must be in the view; -1: none
+  bool whole = false;  // nothing without all ranks: once it has committed without one, it fails, at everybody
+  int root = -1;       // rank that must be in the view; -1: none
   Time deadline;
 
   // Of the stream.

@@ -238,8 +238,14 @@ def test_the_fixed_divisor_is_corrected_to_the_average_of_the_survivors(tmp_path
         dist.all_gather(out, torch.full((2,), float(rank)))
         assert [int(o[0]) for o in out] == [0, 1, 2] and out[0].tolist() == [0, 0]
         part, whole = torch.zeros(2), torch.arange(6.)
-        dist.reduce_scatter_tensor(part, whole)
+        dist.reduce_scatter(part, list(whole.split(2)))
         assert torch.equal(part, 3 * whole[2 * rank:2 * rank + 2]), part  # twice, scaled to three
+        for shards in (lambda: dist.reduce_scatter_tensor(part, whole), lambda: dist.all_gather_into_tensor(whole, part)):
+            try:
+                shards()
+                raise SystemExit("shards of a lost rank must raise")
+            except RuntimeError as e:
+                assert "rank 0 is lost" in str(e), e
         got, give = torch.full((3,), 9.), torch.full((3,), float(rank))
         dist.all_to_all_single(got, give)
         assert got.tolist() == [0, 1, 2], got

@@ -109,20 +109,22 @@ class _Handle:
 _handles: list[_Handle] = []
 
 
-def _options(pg_options: t.Any) -> tuple[dict[str, str], bool, bool]:
-    """Of the core by name, and the adapter's own two: REGROUP_TORCH_* or a dict given as pg_options."""
+def _options(pg_options: t.Any) -> tuple[dict[str, str], tuple[bool, bool, bool]]:
+    """Of the core by name, and the adapter's own three: REGROUP_TORCH_* or a dict given as pg_options."""
     given = {k: (str(int(v)) if isinstance(v, bool) else str(v)) for k, v in pg_options.items()} if isinstance(pg_options, dict) else {}
 
     def flag(name: str) -> bool:
         return given.pop(name, os.environ.get("REGROUP_TORCH_" + name.upper(), "0")) not in ("0", "", "false", "False")
-    fixed, stand_in = flag("fixed_divisor"), flag("stand_in_root")
-    return given, fixed, stand_in
+    lost = given.pop("lost_ranks", os.environ.get("REGROUP_TORCH_LOST_RANKS", "go_on"))
+    if lost not in ("go_on", "error"):
+        raise ValueError(f"regroup: lost_ranks is go_on or error, not {lost!r}")
+    return given, (flag("fixed_divisor"), flag("stand_in_root"), lost == "error")
 
 
 def create(module: t.Any, options: t.Any, pg_options: t.Any) -> t.Any:
     """A backend for torch's _DistributedBackendOptions."""
     global _generation
-    core, fixed, stand_in = _options(pg_options)
+    core, own = _options(pg_options)
     timeout_s = _seconds(options.timeout)
     default = not dist.is_initialized()
     parent = None if default else next((h.backend for h in reversed(_handles) if h.is_default), None)
@@ -139,7 +141,7 @@ def create(module: t.Any, options: t.Any, pg_options: t.Any) -> t.Any:
             _generation += 1
         coordinator, root = _announced(options.store, options.group_rank, min(timeout_s, 300), number)
         group = root
-    backend = module.create(options.group_rank, options.group_size, timeout_s, coordinator, group, root, core, fixed, stand_in)
+    backend = module.create(options.group_rank, options.group_size, timeout_s, coordinator, group, root, core, *own)
     _handles[:] = [h for h in _handles if not (default and h.is_default)]
     _handles.append(_Handle(backend, default))
     return backend
@@ -152,7 +154,7 @@ def reconfigure(module: t.Any, backend: t.Any, uuid: str, handles: list[str], ti
     if len(set(handles)) != len(handles):
         raise ValueError("regroup: reconfigure: a handle is given twice")
     made = module.create(handles.index(mine), len(handles), _seconds(timeout), backend.coordinator,
-                         f"{backend.root}/re-{uuid}", backend.root, {}, False, False)
+                         f"{backend.root}/re-{uuid}", backend.root, {}, False, False, False)
     _handles.append(_Handle(made, False))
     return made
 
