@@ -53,7 +53,9 @@ void Episode::on_view(int rank, const SeenView& v) {
     const int who = std::countr_zero(missing);
     missed_ |= bit(who);
     ++tally_.false_suspicions;
-    tally_.find("view " + std::to_string(v.epoch) + " leaves out rank " + std::to_string(who) + ", which no fault had touched (at hand: " + how_ + ", " + std::to_string((v.at_ns - cycle_.ns) / 1'000'000) + " ms ago)");
+    tally_.find("view " + std::to_string(v.epoch) + " leaves out rank " + std::to_string(who) +
+                ", which no fault had touched (at hand: " + how_ + ", " +
+                std::to_string((v.at_ns - cycle_.ns) / 1'000'000) + " ms ago)");
   }
 }
 
