@@ -21,7 +21,7 @@ if(NOT torch_dir)
   return()
 endif()
 file(READ ${torch_dir}/version.py torch_version)
-string(REGEX MATCH "__version__[^']*'([^']*)'" torch_version "${torch_version}")
+string(REGEX MATCH "__version__ = '([^']*)'" torch_version "${torch_version}")
 message(STATUS "regroup: torch backend for torch ${CMAKE_MATCH_1} in ${torch_dir}")
 
 add_library(regroup_torch_python MODULE adapter/module.cc adapter/backend.cc adapter/tensors.cc adapter/reduce.cc
