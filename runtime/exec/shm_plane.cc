@@ -158,6 +158,7 @@ RunResult ShmPlane::await_commit(OpId op, CommitCounter& counter, ExecContext& c
 void ShmPlane::release(OpId op) {
   domain_.calm();
   if (active(op).small) return;  // nothing that peers read after the commit
+  released_ = op;
   raise(domain_.words().words.released, op);
   look_at_spares();
 }

@@ -115,6 +115,7 @@ class ShmPlane final : public Plane {
   std::vector<PeerState> peers_;  // by index in the view
   shm::Waiter waiter_;
   std::vector<Slot> slots_;
+  OpId released_ = 0;  // large ops up to here are over here
   bool spares_due_ = false;
   bool lent_ = false;  // peers read memory of the caller's until they are prepared
   std::size_t spare_bytes_ = 0, spare_count_ = 0;

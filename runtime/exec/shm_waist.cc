@@ -12,6 +12,7 @@ using namespace shm_detail;  // NOLINT: a room of its own
 namespace {
 
 constexpr std::size_t kChunkBytes = 256 << 10;  // a wedge is looked for between chunks
+constexpr std::size_t kManySpares = 8u << 20;   // larger scratch has one spare where one is in use
 constexpr std::size_t kStreamBytes = 2u << 20;  // from here on non-temporal stores (DATA_PATH.md)
 
 kernels::Store store_for(std::size_t op_bytes) {
@@ -56,9 +57,9 @@ void ShmPlane::find_own(Active& a, const ExecOp& op) const {
 RunResult ShmPlane::run_large(Active& a, ExecOp& op, ExecContext& context) {
   op.plan = "waist";
   if (op.progress.stage <= kStaging) {
+    if (RunResult r = stage_input(a, op, context); r.state != RunState::kPrepared) return r;
     if (!place_at_caller(a, op))
       if (RunResult r = take_slot(a, op, context); r.state != RunState::kPrepared) return r;
-    if (RunResult r = stage_input(a, op, context); r.state != RunState::kPrepared) return r;
     publish_line(op, &a.place, sizeof a.place);
     op.progress.stage = kPublished;
     op.progress.at = 0;
@@ -122,7 +123,6 @@ RunResult ShmPlane::take_slot(Active& a, ExecOp& op, ExecContext& context) {
     if (a.plan.told) std::memcpy(slot.memory->memory.data(), a.plan.gives.data(), peers_.size() * sizeof(algo::Span));
     return RunResult(RunState::kPrepared);
   };
-  if (op.progress.stage == kStaging) return RunState::kPrepared;  // taken before the stop
   for (Slot& slot : slots_) {
     if (slot.memory->memory.size() < bytes) continue;
     const shm::Tag tag = shm::make_tag(epoch_, slot.op);
@@ -130,6 +130,15 @@ RunResult ShmPlane::take_slot(Active& a, ExecOp& op, ExecContext& context) {
       return shm::reached(peer.page->words.released.load(std::memory_order_acquire), tag);
     });
     if (free) return taken(slot);
+  }
+  // What is over here is soon over at the others, who need nothing of me for it, and I need their part in this op anyway:
+  // one slot is enough where ops follow one another, and it stays in the cache.
+  for (Slot& slot : slots_) {
+    if (slot.memory->memory.size() < bytes || slot.op > released_) continue;
+    if (!wait_all(
+            slot.op, [](const shm::WordsPage& p) -> auto& { return p.words.released; }, context))
+      return RunState::kStopped;
+    return taken(slot);
   }
   if (slots_.size() >= domain_.words().window) {  // all in use or too small: wait for the oldest
     auto oldest = std::min_element(slots_.begin(), slots_.end(), [](auto& x, auto& y) { return x.op < y.op; });
@@ -145,7 +154,7 @@ RunResult ShmPlane::take_slot(Active& a, ExecOp& op, ExecContext& context) {
   const std::size_t n = peers_.size(), heirs = std::max<std::size_t>(n - 1, 1);
   const std::size_t shard = op.desc.reduces() ? bytes * n / heirs + 64 * 64 : bytes;
   spare_bytes_ = std::max(spare_bytes_, std::max(shard, bytes));
-  spare_count_ = std::max<std::size_t>(slots_.size(), 2);
+  spare_count_ = std::max<std::size_t>(slots_.size(), bytes < kManySpares ? 2 : 1);
   spares_due_ = true;
   return taken(slots_.back());
 }
