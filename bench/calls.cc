@@ -51,6 +51,11 @@ Result<Outcome> Calls::launch(const std::vector<Call>& ops, bool grouped) {
 
 Result<Outcome> Calls::once(const Call& call) {
   if (mode_.cut_bytes == 0) return collective_.run(call);
+  if (collective_.cut_inside && !mode_.group_pieces) {
+    Call whole = call;
+    whole.cut_bytes = mode_.cut_bytes;
+    return collective_.run(whole);
+  }
   return launch(pieces_of(call), mode_.group_pieces);
 }
 

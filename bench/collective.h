@@ -25,10 +25,12 @@ struct Call {
   std::array<std::byte, 8> scalar{};  // of a pre-multiplied sum: this member's
   MemberId root;                      // rooted collectives
   bool output_scratch = false;        // the output may be written before the commit
+  std::size_t cut_bytes = 0;          // above 0: the runtime cuts the call
   [[nodiscard]] OpOptions options() const {
     OpOptions out;
     if (op.scaled) out.premultiply = scalar.data();
     out.output_scratch = output_scratch;
+    out.cut_bytes = cut_bytes;
     return out;
   }
 };
@@ -57,6 +59,7 @@ struct Collective {
   bool reduces;         // has a reduction: -o counts
   bool rooted;          // has a root: -r counts
   bool cuttable;        // element by element: a range of it is the same collective, so --cut has a meaning
+  bool cut_inside = false;  // and the runtime does so (OpOptions::cut_bytes)
   // The count for `elements` of the table's size, as nccl-tests rounds it.
   std::size_t (*count)(std::size_t elements, std::size_t type_size, std::size_t ranks);
   Shape (*shape)(std::size_t count, std::size_t ranks, std::size_t self);

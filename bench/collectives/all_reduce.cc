@@ -9,6 +9,7 @@ const Collective kAllReduce = {
     .reduces = true,
     .rooted = false,
     .cuttable = true,
+    .cut_inside = true,
     .count = whole_count,
     .shape = equal_shape,
     .bus_factor = [](std::size_t ranks) { return 2 * others_factor(ranks); },

@@ -18,6 +18,7 @@ const Collective kBroadcast = {
     .reduces = false,
     .rooted = true,
     .cuttable = true,
+    .cut_inside = true,
     .count = whole_count,
     .shape = equal_shape,
     .bus_factor = full_factor,

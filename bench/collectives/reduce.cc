@@ -9,6 +9,7 @@ const Collective kReduce = {
     .reduces = true,
     .rooted = true,
     .cuttable = true,
+    .cut_inside = true,
     .count = whole_count,
     .shape = equal_shape,
     .bus_factor = full_factor,

@@ -103,6 +103,24 @@ Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& opti
   return op;
 }
 
+Result<std::vector<ExecOp>> cut(ExecOp whole, const OpOptions& options) {
+  const OpKind kind = whole.desc.kind;
+  if (whole.message || (kind != OpKind::kAllReduce && kind != OpKind::kReduce && kind != OpKind::kBroadcast))
+    return invalid("cut_bytes is of all_reduce, reduce and broadcast only");
+  const std::size_t unit = size_of(whole.desc.type), most = std::max<std::size_t>(options.cut_bytes / unit, 1);
+  const std::size_t count = whole.desc.count;
+  std::vector<ExecOp> pieces;
+  for (std::size_t at = 0; at < count || pieces.empty(); at += most) {
+    ExecOp piece = whole;
+    piece.desc.count = std::min(most, count - at);
+    if (piece.in != nullptr) piece.in = static_cast<const std::byte*>(whole.in) + at * unit;
+    if (piece.out != nullptr) piece.out = static_cast<std::byte*>(whole.out) + at * unit;
+    if (count - at > most) piece.desc.flags = static_cast<std::uint8_t>(piece.desc.flags & ~OpDesc::kMark);
+    pieces.push_back(std::move(piece));
+  }
+  return pieces;
+}
+
 Result<ExecOp> make(const Site& site, const Agreed& call, const OpOptions& options) {
   if (Status s = check(call.type, call.op); !s) return s.error();
   ExecOp op = begin(site, call.kind, call.in, call.out, call.type, options);

@@ -33,6 +33,9 @@ struct Uniform {
 };
 Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options);
 
+// The ops that a call is carried out as: itself, or its pieces (OpOptions::cut_bytes). kInvalid: it cannot be cut.
+Result<std::vector<ExecOp>> cut(ExecOp whole, const OpOptions& options);
+
 // One table, the same at every member.
 struct Agreed {
   OpKind kind;

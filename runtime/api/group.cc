@@ -9,14 +9,24 @@
 namespace regroup {
 Result<Outcome> Work::wait(double timeout_s) {
   if (!group_) return {Code::kInvalid, "an empty Work"};
-  return group_->seen(group_->engine().wait(op_, group_->deadline(timeout_s)));
+  return group_->wait(op_, timeout_s);
 }
-bool Work::done() const { return op_ && op_->done.load(std::memory_order_acquire) != 0; }
-OpId Work::op() const { return op_ ? op_->exec.id : 0; }
+bool Work::done() const {
+  if (!op_) return false;
+  for (const OpPtr& piece : op_->pieces)
+    if (piece->done.load(std::memory_order_acquire) == 0) return false;
+  return !op_->pieces.empty() || op_->done.load(std::memory_order_acquire) != 0;
+}
+OpId Work::op() const {
+  if (!op_) return 0;
+  return op_->pieces.empty() ? op_->exec.id : op_->pieces.back()->exec.id;
+}
 void Work::cancel() {
   if (!op_ || done()) return;
   if (op_->exec.message) return group_->engine().cancel_message(op_);
-  group_->cancel(op_->exec.id);
+  if (op_->pieces.empty()) return group_->cancel(op_->exec.id);
+  for (const OpPtr& piece : op_->pieces)
+    if (piece->done.load(std::memory_order_acquire) == 0) group_->cancel(piece->exec.id);
 }
 
 Result<std::unique_ptr<Group>> Group::join(Options options) {
@@ -34,7 +44,7 @@ Group::~Group() { impl_->close(true); }
 #define REGROUP_COLLECTIVE(name, params, ...)                                                                          \
   Result<Outcome> Group::name params { return impl_->run(calls::make(impl_->site(), __VA_ARGS__, options), options); } \
   Work Group::name##_async params {                                                                                    \
-    return Work(impl_, impl_->start(calls::make(impl_->site(), __VA_ARGS__, options)));                                \
+    return Work(impl_, impl_->start(calls::make(impl_->site(), __VA_ARGS__, options), options));                                \
   }
 
 REGROUP_COLLECTIVE(all_reduce,
@@ -99,7 +109,7 @@ Result<Outcome> Group::barrier(const OpOptions& options) {
   return impl_->run(calls::make(impl_->site(), kBarrierCall, options), options);
 }
 Work Group::barrier_async(const OpOptions& options) {
-  return Work(impl_, impl_->start(calls::make(impl_->site(), kBarrierCall, options)));
+  return Work(impl_, impl_->start(calls::make(impl_->site(), kBarrierCall, options), options));
 }
 
 Result<std::unique_ptr<Group>> Group::split(int color, int key, const std::function<void(Options&)>& configure) {

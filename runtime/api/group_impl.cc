@@ -244,10 +244,12 @@ calls::Site GroupImpl::site() const {
 Result<Outcome> GroupImpl::run(Result<ExecOp> call, const OpOptions& options) {
   if (grouping_) return {Code::kInvalid, "a blocking call between group_start and group_end"};
   if (!call) return call.error();
+  if (options.cut_bytes != 0 && call->desc.bytes() > options.cut_bytes) return run_cut(std::move(*call), options);
   return seen(engine_.execute(std::move(*call), deadline(options.timeout_s)));
 }
 
-OpPtr GroupImpl::start(Result<ExecOp> call) {
+OpPtr GroupImpl::start(Result<ExecOp> call, const OpOptions& options) {
+  if (call && options.cut_bytes != 0 && call->desc.bytes() > options.cut_bytes) return start_cut(std::move(*call), options);
   if (call && !grouping_) return engine_.submit(std::move(*call));
   auto op = std::make_shared<OpState>();
   if (!call) {

@@ -45,7 +45,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   [[nodiscard]] Instant deadline(double timeout_s) const;
   [[nodiscard]] calls::Site site() const;
   Result<Outcome> run(Result<ExecOp> call, const OpOptions& options);  // blocking
-  OpPtr start(Result<ExecOp> call);                                    // asynchronous, or held for group_end
+  OpPtr start(Result<ExecOp> call, const OpOptions& options);          // asynchronous, or held for group_end
+  Result<Outcome> wait(const OpPtr& op, double timeout_s);
   Status group_start();
   Status group_end();
   Result<Outcome> seen(Result<Outcome> result);  // the caller has seen this outcome's epoch
@@ -81,6 +82,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   void settled(const OpState& op, const Result<Outcome>& result, std::uint64_t steps) override;
 
  private:
+  Result<Outcome> run_cut(ExecOp whole, const OpOptions& options);
+  OpPtr start_cut(ExecOp whole, const OpOptions& options);
   void die_at(Point point);
   void new_joiner();
   // group_founding.cc: which state a new group begins with

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "regroup/types.h"
 #include "runtime/exec/plane.h"
@@ -27,6 +28,7 @@ struct OpState {
   std::shared_ptr<const ViewInfo> settled_view;   // and these contributed
   std::atomic<std::uint32_t> done{0};
   Result<Outcome> result{Code::kTimeout, "not done"};
+  std::vector<std::shared_ptr<OpState>> pieces;   // a cut call: these are the ops, and nothing else here counts
 };
 using OpPtr = std::shared_ptr<OpState>;
 

@@ -27,6 +27,13 @@ struct ViewInfo {
   [[nodiscard]] std::size_t size() const { return members.size(); }
 };
 
+// Of a cut call: one of the ops that it was carried out as.
+struct OutcomePiece {
+  std::size_t at = 0, bytes = 0;  // its range of the buffer
+  OpId op = 0;
+  std::shared_ptr<const ViewInfo> view;  // its contributors: pieces may differ; kAvg divides each by its own
+};
+
 // What a committed collective did. The same at every member that committed it (G1), but for `attempts`.
 struct Outcome {
   OpId op = 0;
@@ -34,6 +41,7 @@ struct Outcome {
   std::shared_ptr<const ViewInfo> view;  // its members are the contributors
   std::uint32_t attempts = 1;            // executions at this member: 2 or more after a redo
   const char* plan = "";                 // how it was carried out: "small", "waist", "direct"
+  std::vector<OutcomePiece> pieces;      // of a cut call, in order; the fields above are of the last one
   [[nodiscard]] std::size_t contributors() const { return view ? view->members.size() : 0; }
 };
 
@@ -50,6 +58,15 @@ struct OpOptions {
   // (kInvalid; a broadcast's buffer is its output but at the root), nor in a grouped call the output and another op's input.
   // Not looked at by the v forms, messages, small ops and over a network.
   bool output_scratch = false;
+  // all_reduce, reduce and broadcast (kInvalid: others) of more bytes: carried out as a run of ops of at most so many bytes,
+  // each with an op number, a commit, a redo and contributors of its own, so that large results are copied out of the cache
+  // and need little memory. 0: as one op. The same at every member. Only the last piece ends a step. What a caller may see:
+  // a piece is either committed in its range of the output or has left it as it was, and a failure between two of them leaves
+  // committed pieces before it. Where a decision fails a piece (kViewChanged: the root is gone; kMismatch, kCancelled,
+  // kNoMemory), the others are carried out all the same, so that op numbers stay aligned, and the call ends with the first
+  // error, which names the pieces. Work::cancel cancels what is not committed. kTimeout of a blocking call, or of an
+  // asynchronous one while it waits for room in the window, leaves members out of step: close the group.
+  std::size_t cut_bytes = 0;
 };
 
 // A named buffer of the caller's state. A returning member has it filled from a living one before it contributes.
