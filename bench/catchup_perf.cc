@@ -39,6 +39,13 @@ nlohmann::json summary(const catchup::Arguments& a, const std::vector<catchup::J
     json["each"].push_back({{"gap_before", j.gap_before_ms}, {"gap_during", j.gap_during_ms}, {"contributor_ms", j.contributor_ms},
                             {"replayed", j.replayed}, {"snapshots", j.snapshots}, {"stalled", j.stalled}});
   }
+  int killed = 0;
+  std::uint64_t redone = 0;
+  for (const J& j : joins) killed += j.killed_joining, redone += j.redone_for_them;
+  json["joiners_killed"] = killed, json["redone_for_killed_joiners"] = redone;
+  json["descriptors_more"] = median([](const J& j) { return j.descriptors_more; });
+  json["resident_more_kib"] = median([](const J& j) { return j.resident_more_kib; });
+  json["fault"] = a.fault;
   json["stalled_steps"] = stalled, json["digests_equal"] = equal;
   return json;
 }
@@ -50,19 +57,22 @@ int main(int argc, char** argv) {
   int member = -1;
   CLI::App app{"A rank comes back while the others train: what it costs them, how long it takes"};
   const CLI::AsSizeValue size(false);
-  app.add_option("--ranks", a.ranks)->check(CLI::Range(2, 16));
+  app.add_option("--ranks", a.ranks, "with the one that comes back; 1: one trains, another one comes")->check(CLI::Range(1, 16));
   app.add_option("--state", a.state, "bytes of registered state")->transform(size);
   app.add_option("--touch", a.touch, "bytes of it that each step changes")->transform(size);
   app.add_option("--grad", a.grad, "bytes of the all-reduce of a step")->transform(size);
   app.add_option("--rate", a.rate, "bytes/s that a source sends (throttle); 0: no bound")->transform(size);
   app.add_option("--step-ms", a.step_ms, "what a step computes (sleeps)");
   app.add_option("--joins", a.joins)->check(CLI::Range(1, 1000));
+  app.add_option("--joiner-kills", a.joiner_kills, "kills of the joiner while it joins, before every join")->check(CLI::Range(0, 1000));
+  app.add_option("--fault", a.fault, "of a source while a rank joins")->check(CLI::IsMember({"none", "source-kill", "source-stop"}));
   app.add_option("--transport", a.transport)->check(CLI::IsMember({"auto", "shm", "tcp"}));
   app.add_option("--json", a.json, "new file for the figures");
   app.add_option("--member", member)->group("");
   CLI11_PARSE(app, argc, argv);
   if (member >= 0) return catchup::run_member(member);
   if (a.grad < 8 || a.state < 4096 || a.touch < 8) return std::fprintf(stderr, "catchup_perf: error: sizes are too small\n"), 2;
+  a.ranks = std::max(a.ranks, 2);
   a.state = a.state / 8 * 8, a.touch = a.touch / 8 * 8, a.grad = a.grad / 8 * 8;
   std::vector<catchup::Join> joins;
   Status status;

@@ -58,6 +58,7 @@ Experiment::Gaps Experiment::gaps(std::int64_t from, std::int64_t to, double lim
   double sum = 0;
   std::uint64_t n = 0;
   for (int r = 0; r + 1 < std::max(arguments_.ranks, 2); ++r) {
+    if (r == 1 && arguments_.fault != "none") continue;
     const Part& part = page_->parts[r];
     const std::uint64_t head = std::min<std::uint64_t>(steps(r), kCommits);
     int over = 0;
@@ -81,6 +82,8 @@ Result<Join> Experiment::join_once() {
   ::waitpid(std::exchange(pids_.back(), -1), nullptr, 0);
   const std::uint64_t settled = steps(0) + 5;
   if (Status s = wait([&] { return steps(0) >= settled; }, "commits after the kill"); !s) return s.error();
+  Join join;
+  if (Status s = kill_joiners(join); !s) return s.error();
   const std::int64_t quiet = now_ns();
   const auto stretch = static_cast<std::int64_t>(std::max(last_length_ms_ * 1.5, 500.0) * 1e6);
   if (Status s = wait([&] { return now_ns() - quiet > stretch; }, "the undisturbed stretch"); !s) return s.error();
@@ -88,10 +91,11 @@ Result<Join> Experiment::join_once() {
   part.first_ns.store(0), part.ready_ns.store(0);
   if (Status s = start_rank(victim); !s) return s.error();
   if (Status s = wait([&] { return part.ready_ns.load() != 0; }, "the joiner's process"); !s) return s.error();
+  if (arguments_.fault != "none")
+    if (Status s = hurt_source(last_length_ms_ * 0.3); !s) return s.error();
   if (Status s = wait([&] { return part.first_ns.load() != 0; }, "the joiner's first contribution", 600); !s) return s.error();
   const std::uint64_t after = steps(0) + 2;
   if (Status s = wait([&] { return steps(0) >= after; }, "commits after the join"); !s) return s.error();
-  Join join;
   const std::int64_t ready = part.ready_ns.load(), first = part.first_ns.load();
   join.length_ms = last_length_ms_ = static_cast<double>(first - ready) / 1e6;
   join.contributor_ms = static_cast<double>(part.joined_ns.load() - ready) / 1e6;
@@ -102,6 +106,8 @@ Result<Join> Experiment::join_once() {
   join.stalled = during.over;
   join.replayed = part.replayed.load(), join.snapshots = part.snapshots.load();
   for (int r = 0; r < victim; ++r) join.bytes_per_source.push_back(part.source_bytes[r].load());
+  if (arguments_.fault != "none")
+    if (Status s = mend_source(); !s) return s.error();
   if (Status s = compare_digests(join); !s) return s.error();
   return join;
 }

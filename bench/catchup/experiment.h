@@ -20,6 +20,8 @@ struct Arguments {
   double step_ms = 50;
   int joins = 10;
   std::string transport = "auto", json;
+  int joiner_kills = 0;         // before every join: so often is the joiner killed while it joins
+  std::string fault = "none";   // of a source during the join: source-kill, source-stop
 };
 
 struct Join {
@@ -31,6 +33,9 @@ struct Join {
   std::uint64_t replayed = 0, snapshots = 0;
   std::vector<std::uint64_t> bytes_per_source;
   bool digests_equal = false;
+  int killed_joining = 0;             // kills that met the joiner before it was in a view
+  std::uint64_t redone_for_them = 0;  // ops that the others did again because of those
+  std::int64_t descriptors_more = 0, resident_more_kib = 0;  // of rank 0, from the second kill to the last
 };
 
 class Experiment {
@@ -51,6 +56,15 @@ class Experiment {
   };
   [[nodiscard]] Gaps gaps(std::int64_t from, std::int64_t to, double limit_ms) const;
   Status compare_digests(Join& join);
+  // faults.cc
+  struct Cost {
+    std::uint64_t redone = 0, descriptors = 0, resident_kib = 0;
+  };
+  [[nodiscard]] Cost cost() const;
+  Result<bool> kill_joiner(double after_ms);
+  Status kill_joiners(Join& join);
+  Status hurt_source(double after_ms);
+  Status mend_source();
 
   Arguments arguments_;
   TemporaryFolder folder_;

@@ -51,8 +51,11 @@ class Member {
     const std::uint64_t number = group.steps() + 1;
     for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] = number * (i + 1) + static_cast<std::uint64_t>(rank_);
     const Result<Outcome> got = group.all_reduce(gradient.data(), sum_.data(), sum_.size(), DataType::kU64, ReduceOp::kSum);
+    if (got.code() == Code::kEvicted) return {};  // it has caught up again: from the restored state
     if (!got) return got.error();
     const std::int64_t at = now_ns();
+    mine_.redone.fetch_add(got->attempts > 1);
+    mine_.epoch.store(got->epoch), mine_.members.store(got->contributors());
     const StateRange range{0, offset_of(number), page_.settings.touch};
     if (Status s = group.begin_update({&range, 1}); !s) return s;
     update(number, sum_.data());

@@ -30,6 +30,8 @@ struct Part {  // of one rank, over its lives
   std::atomic<std::uint64_t> digest_step{0};
   std::atomic<std::uint64_t> digest{0};
   std::atomic<std::uint64_t> replayed{0}, snapshots{0};
+  std::atomic<std::uint64_t> redone{0};               // ops that took more than one attempt
+  std::atomic<std::uint64_t> epoch{0}, members{0};    // of the last commit
   std::atomic<std::int64_t> caught_up_us{0};
   std::atomic<std::uint64_t> source_bytes[kMaxRanks] = {};
   std::int64_t commit_ns[kCommits] = {};

@@ -133,7 +133,7 @@ struct Subscription {
 
 }  // namespace
 
-void yield_to_collectives() { ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 10); }
+void yield_to_collectives() { ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 19); }
 
 void serve_data(Stream& stream, Holder& holder, std::span<const std::byte> open, const std::atomic<bool>& stop) {
   yield_to_collectives();

@@ -4,8 +4,24 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/fence.h"
 
 namespace regroup::state {
+
+namespace {
+
+// What is read may be written meanwhile; the caller finds out and throws it away, as with a sequence lock.
+__attribute__((no_sanitize("thread"))) void copy_while_written(std::span<std::byte> to, std::span<const std::byte> from) {
+  const std::size_t words = to.size() / 8;
+  for (std::size_t i = 0; i < words; ++i) {
+    std::uint64_t word;
+    __builtin_memcpy(&word, from.data() + 8 * i, 8);
+    __builtin_memcpy(to.data() + 8 * i, &word, 8);
+  }
+  for (std::size_t i = words * 8; i < to.size(); ++i) to[i] = from[i];
+}
+
+}  // namespace
 
 Snapshot::Share Snapshot::share_of(std::uint32_t source, std::uint32_t sources) {
   return [source, sources](std::uint32_t stripe) {
@@ -27,11 +43,10 @@ std::span<const std::byte> Snapshot::there(std::uint32_t stripe) const {
 }
 
 void Snapshot::before_update(StripeTable::Range stripes) {
-  std::unique_lock lock(mutex_);
+  std::lock_guard lock(mutex_);
   for (std::uint32_t i = stripes.first; i < std::min<std::uint32_t>(stripes.last, table_.size()) && !over_; ++i) {
     Slot& slot = slots_[i];
     if (slot.state != State::kThere) continue;
-    unread_.wait(lock, [&] { return std::find(reading_.begin(), reading_.end(), i) == reading_.end(); });
     if (slot.keep == Keep::kDigest && !slot.told) slot.digest = digest_of(there(i)), slot.told = true;
     slot.state = State::kGone;
     if (slot.keep != Keep::kBytes) continue;
@@ -40,52 +55,55 @@ void Snapshot::before_update(StripeTable::Range stripes) {
       over_ = true;
       break;
     }
-    slot.bytes.assign(bytes.begin(), bytes.end());
+    slot.bytes = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
     kept_ += bytes.size();
     slot.state = State::kKept;
   }
-  // Over: whoever reads is done with the stripe before the owner goes on.
-  if (over_) unread_.wait(lock, [&] { return reading_.empty(); });
-}
-
-// Calls at_bytes with the stripe as of the mark: outside the lock where it lies, below it where it is kept.
-template <class F>
-Snapshot::Read Snapshot::look(std::uint32_t stripe, F&& at_bytes) {
-  std::unique_lock lock(mutex_);
-  if (over_) return Read::kOver;
-  if (stripe >= slots_.size() || slots_[stripe].state == State::kGone) return Read::kGone;
-  if (slots_[stripe].state == State::kKept) {
-    at_bytes(std::span<const std::byte>(slots_[stripe].bytes));
-    return Read::kOk;
-  }
-  reading_.push_back(stripe);
-  lock.unlock();
-  at_bytes(there(stripe));
-  lock.lock();
-  reading_.erase(std::find(reading_.begin(), reading_.end(), stripe));
-  unread_.notify_all();
-  return Read::kOk;
 }
 
 Snapshot::Read Snapshot::read(std::uint32_t stripe, std::span<std::byte> into) {
-  return look(stripe, [&](std::span<const std::byte> bytes) {
+  std::unique_lock lock(mutex_);
+  if (over_) return Read::kOver;
+  if (stripe >= slots_.size()) return Read::kGone;
+  const Slot& slot = slots_[stripe];
+  if (slot.state == State::kThere) {
+    const std::span<const std::byte> bytes = there(stripe);
     RG_CHECK(bytes.size() == into.size());
-    std::memcpy(into.data(), bytes.data(), bytes.size());
-  });
+    ++readers_;
+    lock.unlock();
+    copy_while_written(into, bytes);
+    read_fence();
+    lock.lock();
+    if (--readers_ == 0) unread_.notify_all();
+    if (over_) return Read::kOver;
+    if (slot.state == State::kThere) return Read::kOk;
+  }
+  if (slot.state == State::kGone) return Read::kGone;
+  const std::shared_ptr<const std::vector<std::byte>> kept = slot.bytes;
+  lock.unlock();  // the owner may need the lock
+  RG_CHECK(kept->size() == into.size());
+  std::memcpy(into.data(), kept->data(), into.size());
+  return Read::kOk;
 }
 
 Snapshot::Read Snapshot::digest(std::uint32_t stripe, std::uint64_t& digest) {
+  const auto told = [&] {
+    if (stripe >= slots_.size() || !slots_[stripe].told) return false;
+    digest = slots_[stripe].digest;
+    return true;
+  };
   {
     std::lock_guard lock(mutex_);
     if (over_) return Read::kOver;
-    if (stripe < slots_.size() && slots_[stripe].told) {
-      digest = slots_[stripe].digest;
-      return Read::kOk;
-    }
+    if (told()) return Read::kOk;
+    if (stripe >= slots_.size()) return Read::kGone;
   }
-  const Read result = look(stripe, [&](std::span<const std::byte> bytes) { digest = digest_of(bytes); });
-  if (result != Read::kOk) return result;
+  std::vector<std::byte> aside(table_[stripe].bytes);
+  const Read result = read(stripe, aside);
+  if (result == Read::kOk) digest = digest_of(aside);
   std::lock_guard lock(mutex_);
+  if (result == Read::kGone && told()) return Read::kOk;  // its owner said it just before it went
+  if (result != Read::kOk || over_) return result;
   slots_[stripe].digest = digest;
   slots_[stripe].told = true;
   return Read::kOk;
@@ -97,15 +115,15 @@ void Snapshot::drop(std::uint32_t stripe) {
   Slot& slot = slots_[stripe];
   slot.keep = Keep::kNothing;
   if (slot.state != State::kKept) return;
-  kept_ -= slot.bytes.size();
-  slot.bytes = {};
+  kept_ -= slot.bytes->size();
+  slot.bytes = nullptr;
   slot.state = State::kGone;
 }
 
 void Snapshot::end() {
   std::unique_lock lock(mutex_);
   over_ = true;
-  unread_.wait(lock, [&] { return reading_.empty(); });
+  unread_.wait(lock, [&] { return readers_ == 0; });
   slots_ = std::vector<Slot>(table_.size());
   kept_ = 0;
 }

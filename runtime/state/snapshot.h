@@ -3,13 +3,15 @@
 // member's share, its digest where only that is asked of it, nothing otherwise. What is kept is bounded; over the bound the
 // snapshot has ended (over()), and the joiner takes a newer one. Source of the method: PROTOCOL.md, Catch-up.
 //
-// Threads: before_update() on the owner's thread, everything else on the server's. The owner waits at most for one stripe
-// that is being read. Between before_update() and the next snapshot those stripes are not looked at again.
+// Threads: before_update() on the owner's thread, everything else on the server's. The owner waits for nobody: a reader, which
+// may be of low priority and asleep, copies aside and looks afterwards whether the stripe was still there; what it read while
+// the owner wrote is thrown away. end() waits until nobody looks at the owner's memory any more.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <vector>
@@ -47,19 +49,17 @@ class Snapshot {
     Keep keep = Keep::kNothing;
     bool told = false;  // the digest below stands
     std::uint64_t digest = 0;
-    std::vector<std::byte> bytes;
+    std::shared_ptr<const std::vector<std::byte>> bytes;  // kKept
   };
   [[nodiscard]] std::span<const std::byte> there(std::uint32_t stripe) const;
-  template <class F>
-  Read look(std::uint32_t stripe, F&& at_bytes);
 
   const StripeTable& table_;
   std::vector<const std::byte*> at_;
   const std::uint64_t max_kept_bytes_;
   mutable std::mutex mutex_;
   std::condition_variable unread_;
+  std::uint32_t readers_ = 0;  // at work where the stripes lie
   std::vector<Slot> slots_;
-  std::vector<std::uint32_t> reading_;  // stripes that are being read where they lie
   std::uint64_t kept_ = 0;
   bool over_ = false;
 };
