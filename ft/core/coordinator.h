@@ -107,6 +107,7 @@ class Coordinator {
   void nothing_decided();
   [[nodiscard]] Fetch fetch() const { return {plan_, config_.log, level_op_, info_of(source_)}; }
   void decide(const std::vector<Incarnation>& stay, const std::vector<Incarnation>& join, bool planned, Out& out);
+  [[nodiscard]] static PlaneKind plane_for(const std::vector<MemberInfo>& members);
   void append(Decision decision, Out& out);
   void publish(const Decision& decision, Instant now, Out& out);
   [[nodiscard]] MemberInfo info_of(const Incarnation& inc) const;

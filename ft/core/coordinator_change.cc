@@ -214,11 +214,18 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
   for (const auto& [op, f] : fail_requests_)
     if (op > d.trim) d.failed.push_back(f);
   d.shared_banned = ban_shared_;
-  const std::vector<MemberInfo>& m = d.view.members;
-  const bool one_host = std::all_of(m.begin(), m.end(), [&](auto& i) { return i.locality == m.front().locality; });
-  d.plane = !m.empty() && one_host && m.front().locality != 0 && !ban_shared_ ? PlaneKind::kShared : PlaneKind::kNetwork;
+  d.plane = ban_shared_ ? PlaneKind::kNetwork : plane_for(d.view.members);
   for (const std::string& reason : why_) d.reason += (d.reason.empty() ? "" : ",") + reason;
   append(std::move(d), out);
+}
+
+PlaneKind Coordinator::plane_for(const std::vector<MemberInfo>& members) {
+  const auto on_host_of = [&](const MemberInfo& m) {
+    return m.locality == 0 ? 0 : std::count_if(members.begin(), members.end(), [&](auto& i) { return i.locality == m.locality; });
+  };
+  if (!members.empty() && static_cast<std::size_t>(on_host_of(members.front())) == members.size()) return PlaneKind::kShared;
+  const bool any = std::any_of(members.begin(), members.end(), [&](auto& m) { return on_host_of(m) > 1; });
+  return any ? PlaneKind::kHybrid : PlaneKind::kNetwork;
 }
 
 void Coordinator::append(Decision decision, Out& out) {

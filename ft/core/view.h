@@ -24,7 +24,11 @@ struct MemberInfo {
 };
 
 // Which data plane carries the ops of a view. Chosen by the decision, so that all members agree.
-enum class PlaneKind : std::uint8_t { kShared = 0, kNetwork = 1 };
+// kHybrid: some members share a host, not all.
+enum class PlaneKind : std::uint8_t { kShared = 0, kNetwork = 1, kHybrid = 2 };
+[[nodiscard]] inline const char* name_of(PlaneKind plane) {
+  return plane == PlaneKind::kShared ? "shm" : plane == PlaneKind::kNetwork ? "tcp" : "hybrid";
+}
 
 struct View {
   LogId log = 0;

@@ -127,7 +127,7 @@ void get(Reader& r, Decision& d) {
   get(r, d.high);
   get(r, d.failed, kMaxFailedOps);
   get(r, d.joined, kMaxMembers);
-  get_enum(r, d.plane, static_cast<std::uint8_t>(PlaneKind::kNetwork));
+  get_enum(r, d.plane, static_cast<std::uint8_t>(PlaneKind::kHybrid));
   get(r, d.shared_banned);
   get(r, d.planned);
   get(r, d.reason);

@@ -193,7 +193,7 @@ void CoordinatorGroup::on_wake() {
     log::warn("coordinator", "group=" + options_.group + " the disk took " + std::to_string(took.ns / 1'000'000) +
                                  " ms to write the view log " + options_.log_file + "; nothing was decided meanwhile");
   event("view " + std::to_string(d.view.epoch) + " members=" + list_of(d.view) + " trim=" + std::to_string(d.trim) +
-        " plane=" + (d.plane == PlaneKind::kShared ? "shared" : "network") + " reason=" + d.reason);
+        " plane=" + regroup::name_of(d.plane) + " reason=" + d.reason);
   feed(Logged{d.view.epoch});
 }
 

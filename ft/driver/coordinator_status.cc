@@ -63,7 +63,7 @@ std::string CoordinatorGroup::status_json(const Surroundings& server) const {
   const std::optional<Decision>& last = core_.last();
   j["epoch"] = last ? last->view.epoch : 0;
   j["trim"] = last ? last->trim : 0;
-  j["plane"] = !last ? "none" : last->plane == PlaneKind::kShared ? "shared" : "network";
+  j["plane"] = !last ? "none" : last->plane == PlaneKind::kShared ? "shared" : last->plane == PlaneKind::kNetwork ? "network" : "hybrid";
   j["reason"] = last ? last->reason : "";
   j["members"] = Json::array();
   if (last)

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "runtime/algo/cost.h"
 #include "runtime/algo/route.h"
@@ -16,7 +17,12 @@ struct Rules {
   bool canonical = false;           // folds are in member order, whatever it costs
   std::optional<Form> form;         // asked for by name: taken by every op that can take it
   Machine machine;
+  // Hybrid views only, else empty: which host each member is on, numbered by their first members.
+  std::vector<std::uint32_t> hosts;
 };
+
+// The first member of each host, rising.
+[[nodiscard]] std::vector<std::uint32_t> leaders_of(const std::vector<std::uint32_t>& hosts);
 
 // The form can be taken by this op of this size. Ops without bytes and rings do not go together: nothing would come that
 // has passed everybody.

@@ -86,6 +86,7 @@ Estimate predict(Form form, const OpDesc& desc, const Plan& plan, std::size_t n,
       w.moved = (3 * rounds + 2) * whole;
       break;
     }
+    case Form::kHierarchical: break;  // see predict_hierarchical
     case Form::kGather: {
       const std::size_t rounds = rounds_for(n), most = std::bit_floor(n - 1) * input;
       const bool apart = most > m.small_bytes;
@@ -97,6 +98,31 @@ Estimate predict(Form form, const OpDesc& desc, const Plan& plan, std::size_t n,
     }
   }
   return of(form, w, m);
+}
+
+Estimate predict_hierarchical(const OpDesc& desc, const Plan& plan, const std::vector<std::uint32_t>& hosts,
+                              const Machine& m, bool passes_on) {
+  const std::size_t n = hosts.size(), whole = plan.largest_bytes;
+  std::vector<std::size_t> on_host(n, 0);
+  std::size_t count = 0, fullest = 0;
+  for (const std::uint32_t host : hosts) {
+    fullest = std::max(fullest, ++on_host[host]);
+    count = std::max<std::size_t>(count, host + 1);
+  }
+  Machine leader = m;  // the others of its host wait
+  leader.host_members = 1;
+  Estimate e = predict(Form::kRing, desc, plan, count, leader, false);
+  e.plan = name_of(Form::kHierarchical);
+  e.us += predict_commit(n, m, passes_on).us - predict_commit(count, leader, false).us;
+  // Staged, folded and placed by each; taken, placed and taken again by and from the leader, whose ring counts one copy-out.
+  const std::size_t every = 2 * whole + (fullest + 1) * (whole / fullest), again = 4 * whole;
+  const double turns = static_cast<double>((fullest + m.cores - 1) / m.cores);
+  e.moved += every + again;
+  e.hops += 4;
+  const double alone = static_cast<double>(every) / m.copy_gbps * turns;
+  const double together = static_cast<double>(every * fullest) / m.memory_gbps;
+  e.us += (std::max(alone, together) + static_cast<double>(again) / m.copy_gbps) / 1e3 + 4 * m.hop_us * turns;
+  return e;
 }
 
 Estimate estimate(const Plan& plan, const OpDesc& desc, std::size_t self, Medium medium, const Machine& machine,

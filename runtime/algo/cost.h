@@ -65,6 +65,9 @@ struct Estimate {
 // Over a network, of whichever member: the same at all. For ops that have a choice of forms.
 [[nodiscard]] Estimate predict(Form form, const OpDesc& desc, const Plan& plan, std::size_t members,
                                const Machine& machine, bool passes_on);
+// Of a hierarchical all-reduce: a fold on the fullest host, a ring of one member of each, the result to all of a host.
+[[nodiscard]] Estimate predict_hierarchical(const OpDesc& desc, const Plan& plan, const std::vector<std::uint32_t>& hosts,
+                                            const Machine& machine, bool passes_on);
 // Of the commit alone, `prepared` told by each to each or passed on.
 [[nodiscard]] Estimate predict_commit(std::size_t members, const Machine& machine, bool passes_on);
 

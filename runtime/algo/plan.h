@@ -67,6 +67,7 @@ struct Request {
   std::size_t root = 0;  // index, where the op has one
   const Tables* tables = nullptr;
   Spread spread = Spread::kRoot;
+  const std::vector<std::uint32_t>* leaders = nullptr;  // by index, rising: who carries a hierarchical op across
 };
 
 // Requires self, root < members and tables of that size where the op has them.

@@ -8,7 +8,7 @@
 namespace regroup::algo {
 
 const char* name_of(Form form) {
-  constexpr const char* names[kFormCount] = {"direct", "small", "ring", "doubling", "gather"};
+  constexpr const char* names[kFormCount] = {"direct", "small", "ring", "doubling", "gather", "hierarchical"};
   return static_cast<int>(form) < kFormCount ? names[static_cast<std::size_t>(form)] : "?";
 }
 
@@ -147,6 +147,20 @@ std::string where(const Place& place, std::size_t bytes) {
          std::to_string(bytes) + ")";
 }
 
+void ring_of_leaders(const Request& request, const Plan& plan, Route& route) {
+  RG_CHECK(request.leaders != nullptr && request.leaders->size() >= 2);
+  const std::vector<std::uint32_t>& leaders = *request.leaders;
+  const auto mine = std::find(leaders.begin(), leaders.end(), request.self);
+  if (mine == leaders.end()) return;
+  Request among = request;
+  among.members = leaders.size();
+  among.self = static_cast<std::size_t>(mine - leaders.begin());
+  Builder b{among, plan, route};
+  b.ring();
+  for (Send& send : route.sends) send.to = leaders[send.to];
+  for (Arrival& take : route.takes) take.from = leaders[take.from];
+}
+
 }  // namespace
 
 bool has_form(Form form, const OpDesc& desc) {
@@ -157,7 +171,8 @@ bool has_form(Form form, const OpDesc& desc) {
     case Form::kRing:
       return kind == OpKind::kAllReduce || kind == OpKind::kReduceScatter || kind == OpKind::kReduceScatterV ||
              kind == OpKind::kAllGather || kind == OpKind::kAllGatherV;
-    case Form::kDoubling: return kind == OpKind::kAllReduce;
+    case Form::kDoubling:
+    case Form::kHierarchical: return kind == OpKind::kAllReduce;
     case Form::kGather:
       return kind == OpKind::kAllReduce || kind == OpKind::kReduceScatter || kind == OpKind::kReduceScatterV ||
              kind == OpKind::kAllGather || kind == OpKind::kBarrier;
@@ -172,6 +187,7 @@ void make_route(const Request& request, const Plan& plan, Form form, Route& rout
   route.inputs.clear();
   route.scratch_bytes = route.largest_bytes = 0;
   route.once = route.gathers = false;
+  if (form == Form::kHierarchical) return ring_of_leaders(request, plan, route);
   Builder b{request, plan, route};
   if (form == Form::kRing) return b.ring();
   if (form == Form::kDoubling) return b.doubling();

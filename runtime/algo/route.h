@@ -7,6 +7,9 @@
 // member order, about log2(n) rounds for any n. *Gather*: all inputs to all in ceil(log2 n) rounds, then everybody folds
 // in member order (canonical). Every result is folded in one order, wherever it is folded, so all members have its bits.
 //
+// *Hierarchical*: the part across hosts, a ring of one member of each, which begins with what its host has folded. The others
+// have empty routes.
+//
 // Sends to one member, and takes from one, are in the order of the lists; both ends list them alike. A send waits for
 // the takes that it names, byte by byte where it is the same span. Values; rebuilt in place without allocation.
 #pragma once
@@ -29,8 +32,9 @@ enum class Form : std::uint8_t {
   kRing,
   kDoubling,
   kGather,
+  kHierarchical,  // folded on every host through shared memory, across by one member of each (its leader)
 };
-inline constexpr int kFormCount = 5;
+inline constexpr int kFormCount = 6;
 [[nodiscard]] const char* name_of(Form form);
 [[nodiscard]] std::optional<Form> form_named(std::string_view name);
 [[nodiscard]] inline bool routed(Form form) { return form >= Form::kRing; }

@@ -132,13 +132,13 @@ MemberConfig GroupImpl::member_config() {
   address.data_port = links_->endpoint().port;
   address.state_port = state_server_->port();
   address.pid = ::getpid();
-  address.host = wire::host_locality();
+  address.host = locality();
   address.machine = machine_.text();
   MemberConfig config;
   config.group = options_.group;
   config.self.id = {static_cast<std::uint32_t>(options_.rank), 0};
   config.self.inc = inc_;
-  config.self.locality = domain_ ? wire::host_locality() : 0;
+  config.self.locality = domain_ ? locality() : 0;
   config.self.address = wire::encode(address);
   config.config = config_text();
   config.config_hash = wire::group_hash(config.config);
@@ -154,7 +154,7 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
   if (!options_.trace_file.empty())
     if (Status s = recorder_.trace_to(trace_path(options_.trace_file, options_.rank)); !s) return s;
   if (options_.transport != "tcp") {
-    Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, options_.window, options_.small_bytes, &failpoints_);
+    Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, 2 * options_.window, options_.small_bytes, &failpoints_);
     if (!domain && (options_.transport == "shm" || domain.code() == Code::kNoMemory)) return domain.error();
     if (domain) {
       domain_ = std::move(*domain);
@@ -337,7 +337,7 @@ void GroupImpl::install(const Decision& decision, std::size_t self) {
   info.epoch = decision.view.epoch;
   for (const MemberInfo& m : decision.view.members) info.members.push_back(m.id);
   info.self = self;
-  info.transport = decision.plane == PlaneKind::kShared ? "shm" : "tcp";
+  info.transport = name_of(decision.plane);
   info.reason = decision.reason;
   options_.on_view(info);
 }
@@ -410,13 +410,18 @@ void GroupImpl::post(MemberInput input) {
   if (Control* control = control_.load()) control->post(std::move(input));
 }
 
+// Members with equal ones share memory and see each other die.
+std::uint64_t GroupImpl::locality() const {
+  return options_.host_id.empty() ? wire::host_locality() : std::max<std::uint64_t>(wire::group_hash("host " + options_.host_id), 1);
+}
+
 void GroupImpl::check_peers() {
   if (Control* control = control_.load()) control->check_peers();
 }
 
 // How the ops of a network view are carried out: by the options marked (=) and what the decision says of the members'
 // machines, so alike at every member.
-algo::Rules GroupImpl::plan_rules(const View& view) const {
+algo::Rules GroupImpl::plan_rules(const View& view, PlaneKind plane) const {
   algo::Rules rules;
   rules.small_bytes = options_.small_bytes;
   rules.canonical = options_.order == "canonical";
@@ -433,18 +438,33 @@ algo::Rules GroupImpl::plan_rules(const View& view) const {
   }
   rules.machine = algo::agree(machines);
   rules.machine.small_bytes = options_.small_bytes;
+  if (plane != PlaneKind::kHybrid) return rules;
+  std::vector<std::size_t> first;  // member of each host
+  for (std::size_t i = 0; i < view.members.size(); ++i) {
+    const std::uint64_t here = view.members[i].locality;
+    const auto at = std::find_if(first.begin(), first.end(), [&](std::size_t f) { return here != 0 && view.members[f].locality == here; });
+    rules.hosts.push_back(static_cast<std::uint32_t>(at - first.begin()));
+    if (at == first.end()) first.push_back(i);
+  }
   return rules;
 }
 
 Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
   if (decision.plane == PlaneKind::kShared) {
     if (!domain_) return Error{Code::kUnsupported, "no shared memory here"};
-    Result<std::unique_ptr<ShmPlane>> plane = ShmPlane::open(*domain_, staging_, *shm_pairs_, decision.view, self, bad_peer);
+    Result<std::unique_ptr<ShmPlane>> plane = ShmPlane::open(*domain_, staging_, *shm_pairs_, decision.view, self, bad_peer, options_.window);
     if (!plane) return plane.error();
     return std::shared_ptr<Plane>(std::move(*plane));
   }
-  Result<std::unique_ptr<NetPlane>> plane =
-      NetPlane::open(*links_, net_staging_, decision.view, self, {options_.staging_bytes, plan_rules(decision.view)});
+  const NetPlane::Config config{options_.staging_bytes, plan_rules(decision.view, decision.plane)};
+  if (decision.plane == PlaneKind::kHybrid) {
+    const HybridPlane::Host host{domain_.get(), hybrid_staging_, shm_pairs_.get(), 2 * options_.window};
+    Result<std::unique_ptr<HybridPlane>> plane =
+        HybridPlane::open(host, *links_, net_staging_, decision.view, self, config, bad_peer);
+    if (!plane) return plane.error();
+    return std::shared_ptr<Plane>(std::move(*plane));
+  }
+  Result<std::unique_ptr<NetPlane>> plane = NetPlane::open(*links_, net_staging_, decision.view, self, config);
   if (!plane) return plane.error();
   return std::shared_ptr<Plane>(std::move(*plane));
 }
@@ -453,7 +473,7 @@ void GroupImpl::incarnation_over() {
   log::info("evicted", "group=" + options_.group + " rank=" + std::to_string(options_.rank) + " inc=" + to_string(inc_));
   aux_.post([this] {
     inc_ = random_incarnation();
-    staging_.holds = 0;
+    staging_.holds = hybrid_staging_.holds = 0;
     links_->set_identity(inc_);
     if (shm_pairs_) shm_pairs_->reset();
     if (domain_) domain_->set_owner(inc_);

@@ -14,6 +14,7 @@
 #include "ft/driver/control.h"
 #include "regroup/options.h"
 #include "runtime/api/calls.h"
+#include "runtime/exec/hybrid_plane.h"
 #include "runtime/exec/net_plane.h"
 #include "runtime/exec/shm_plane.h"
 #include "runtime/obs/flight_recorder.h"
@@ -100,7 +101,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
   Status find_figures(const std::string& coordinator);
-  [[nodiscard]] algo::Rules plan_rules(const View& view) const;
+  [[nodiscard]] algo::Rules plan_rules(const View& view, PlaneKind plane) const;
+  [[nodiscard]] std::uint64_t locality() const;
 
   Options options_;
   const std::vector<MemberId> parent_ids_;
@@ -109,7 +111,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   FlightRecorder recorder_;
   Failpoints failpoints_;
   std::unique_ptr<shm::Domain> domain_;
-  ShmStaging staging_;
+  ShmStaging staging_, hybrid_staging_;
   std::unique_ptr<ShmPairs> shm_pairs_;
   std::string data_host_;
   algo::Machine machine_;  // figures of this machine that plans are chosen by: given or measured

@@ -62,6 +62,7 @@ void each(Self& o, F f) {
   f("min_members", true, o.min_members);
   f("transport", true, o.transport);
   f("interface", false, o.interface);
+  f("host_id", false, o.host_id);
   f("secret", false, o.secret);
   f("explicit_marks", true, o.explicit_marks);
   f("window", true, o.window);
@@ -142,7 +143,7 @@ Status Options::validate() const {
   if (rank >= world_size) return bad("rank " + std::to_string(rank) + " is not below world_size " + std::to_string(world_size));
   if (min_members < 1 || min_members > world_size) return bad("min_members: " + std::to_string(min_members) + " is not in 1..world_size");
   if (transport != "auto" && transport != "shm" && transport != "tcp") return bad("transport: '" + transport + "' is none of auto, shm, tcp");
-  if (plan != "auto" && !algo::form_named(plan)) return bad("plan: '" + plan + "' is none of auto, direct, small, ring, doubling, gather");
+  if (plan != "auto" && !algo::form_named(plan)) return bad("plan: '" + plan + "' is none of auto, direct, small, ring, doubling, gather, hierarchical");
   if (order != "any" && order != "canonical") return bad("order: '" + order + "' is none of any, canonical");
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
   if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");

@@ -64,6 +64,7 @@ NetPlane::NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, c
       peers_(peers.size()),
       config_(config),
       pairs_(staging, config.staging_bytes, incarnations_of(peers)) {
+  if (config_.rules.hosts.size() == peers.size()) leaders_ = algo::leaders_of(config_.rules.hosts);
   lay_ways();
 }
 
@@ -114,7 +115,7 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
                 [&](Output& o) { return o.op <= released_ ? (staging_.give(std::move(o.block)), true) : false; });
   const std::size_t n = peers_.size();
   if (!planned_ || !(desc_ == op.desc) || root_ != op.root_index || tables_ != op.tables) {
-    const algo::Request request{op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false)};
+    const algo::Request request{op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false), &leaders_};
     algo::make_plan(request, plan_);
     form_ = algo::choose(op.desc, plan_, n, config_.rules);
     if (routed()) algo::make_route(request, plan_, form_, route_);
@@ -127,7 +128,7 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   in_ = static_cast<const std::byte*>(op.in);
   small_ = form_ == algo::Form::kSmall;
   made_ = kept_ = 0;
-  folded_ = first_out_ = first_told_ = placed_told_ = false;
+  folded_ = held_ = first_out_ = first_told_ = placed_told_ = false;
   chunk_ = algo::chunk_of(plan_.placed_bytes[self_]);
   sums_.clear();
   const auto refuse = [&](const std::string& why) {
@@ -143,7 +144,8 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   const std::size_t scaled = op.desc.scaled() ? plan_.input_bytes : 0;
   if (!small_ && plan_.output_bytes + n * mine + scratch + scaled > config_.staging_bytes)
     return refuse("needs more than staging_bytes=" + std::to_string(config_.staging_bytes));
-  Output output{op.id, plan_.output_bytes, {}};
+  const bool idle = form_ == algo::Form::kHierarchical && !leads();  // no byte of this op goes through here
+  Output output{op.id, idle ? 0 : plan_.output_bytes, {}};
   if (!reserve(output.block, output.bytes) || !reserve(spare_, in_output ? 0 : mine) || !reserve(scaled_, scaled) ||
       !reserve(scratch_, scratch))
     return refuse("found no memory");
@@ -252,6 +254,7 @@ bool NetPlane::make_placed() {
 }
 
 bool NetPlane::produce(ExecContext& context) {
+  if (held_) return false;
   bool done = false, whole = false;
   if (routed()) {
     done = hops_.produce() || (route_.gathers && make_small());
@@ -321,9 +324,22 @@ RunResult NetPlane::pump_until(ExecContext& context, Done done) {
   }
 }
 
+RunResult NetPlane::declare(ExecOp& op, ExecContext& context) {
+  const RunResult begun = begin(op, context);
+  if (begun.state == RunState::kPrepared) held_ = first_told_ = true;  // failpoints are of the host's part
+  return begun;
+}
+
+std::optional<RunResult> NetPlane::serve() {
+  links_.pump({});
+  if (auto result = broken()) return result;
+  return mismatch();
+}
+
 RunResult NetPlane::run(ExecOp& op, ExecContext& context) {
   if (active_ != op.id || op.progress.stage == 0)
     if (RunResult r = begin(op, context); r.state != RunState::kPrepared) return r;
+  held_ = false;
   std::optional<RunResult> differs;
   RunResult result = pump_until(context, [&] { return (differs = mismatch()).has_value() || complete(); });
   return differs ? *differs : result;
@@ -351,6 +367,12 @@ void NetPlane::copy_out(ExecOp& op) {
   if (!op.desc.told()) return kernels::copy(op.out, from, output->bytes, store_for(output->bytes));
   for (const algo::Span& take : op.tables->take)  // gaps are not ours
     kernels::copy(static_cast<std::byte*>(op.out) + take.at, from + take.at, take.bytes, store_for(take.bytes));
+}
+
+const std::byte* NetPlane::output_of(OpId op) const {
+  const auto output = std::find_if(outputs_.begin(), outputs_.end(), [&](const Output& o) { return o.op == op; });
+  RG_CHECK(output != outputs_.end());
+  return output->block.memory.get();
 }
 
 // Its staging goes back when the next op begins: until then peers may still be sent of it (with no commit rule).

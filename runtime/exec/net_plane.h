@@ -48,6 +48,13 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool pump() override;
   void fence() override { links_.leave(*this); }
   [[nodiscard]] const char* name() const override { return "tcp"; }
+  // For HybridPlane. Begins a hierarchical op: tells everybody its descriptor, compares theirs. No byte of its input is looked at
+  // before run(), which only leaders call for such an op, with what their host has folded.
+  RunResult declare(ExecOp& op, ExecContext& context);
+  // Serves the links without waiting, while the op at hand is elsewhere. A result: a descriptor differs, or a link is broken.
+  std::optional<RunResult> serve();
+  // The output of a prepared op that was run here.
+  [[nodiscard]] const std::byte* output_of(OpId op) const;
 
  private:
   static constexpr std::size_t kDescBytes = 32;
@@ -103,6 +110,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] bool complete() const;
   [[nodiscard]] bool complete_route() const;
   [[nodiscard]] bool routed() const { return algo::routed(form_); }
+  [[nodiscard]] bool tells(std::size_t peer) const { return form_ == algo::Form::kHierarchical || hops_.tells(peer); }
   [[nodiscard]] std::optional<RunResult> mismatch() const;
   [[nodiscard]] std::optional<RunResult> broken() const;
   template <class Done>
@@ -121,6 +129,8 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   Config config_;
   NetPairs pairs_;
   std::vector<Output> outputs_;
+  std::vector<std::uint32_t> leaders_;  // hybrid views: the first member of each host
+  [[nodiscard]] bool leads() const { return std::find(leaders_.begin(), leaders_.end(), self_) != leaders_.end(); }
   // The op at hand.
   OpId active_ = 0;
   OpDesc desc_;
@@ -141,6 +151,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   std::size_t chunk_ = 0;            // of what I place: folded, summed and sent on at a time
   std::vector<std::uint64_t> sums_;  // checksums of its chunks, once for all peers
   bool folded_ = false;              // small, gather: the output stands
+  bool held_ = false;                // declared; my host is still folding
   bool first_out_ = false, first_told_ = false, placed_told_ = false;
   OpId announce_ = 0, released_ = 0;  // my `prepared` as told
   std::vector<std::byte> ready_out_;

@@ -90,7 +90,7 @@ bool NetPlane::take_ready(std::size_t peer) {
 // What came beside the descriptor of a routed op. False: not what belongs there.
 bool NetPlane::take_parcel(std::size_t peer) {
   const std::span<const std::byte> bytes = std::span<const std::byte>(peers_[peer].ready).subspan(kDescBytes);
-  if (!hops_.hears(peer)) return false;
+  if (!hops_.hears(peer)) return form_ == algo::Form::kHierarchical && bytes.empty();
   if (!hops_.together()) return bytes.empty();
   if (bytes.size() != hops_.parcel_bytes(peer)) return false;
   hops_.parcel_came(peer, bytes);
@@ -105,7 +105,7 @@ bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
   if (active_ != 0 && !p.ready_sent && next_ready(peer, out)) return true;
   if (active_ != 0 && !first_told_ && p.ready_sent)
     return false;  // the failpoint of the first frame comes before the second
-  if (active_ != 0 && !small_ && p.same && p.ready_sent) {
+  if (active_ != 0 && !small_ && !held_ && p.same && p.ready_sent) {
     out.frame.type = kHop;
     if (routed() ? !hops_.together() && hops_.next(peer, out) : send_input(peer, out) || send_result(peer, out))
       return true;
@@ -124,7 +124,7 @@ bool NetPlane::next_ready(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
   std::vector<std::byte>* message = &ready_out_;
   if (routed()) {
-    if (!hops_.tells(peer)) return false;
+    if (!tells(peer)) return false;
     if (hops_.together()) {
       const auto bytes = hops_.parcel(peer);
       if (!bytes) return false;
@@ -187,7 +187,7 @@ std::size_t NetPlane::unsent() const {
     if (p.prepared_sent < p.prepared_due) ++count;
     if (active_ == 0 || (p.ready_sent && small_)) continue;
     if (routed()) {
-      count += (hops_.tells(i) && !p.ready_sent) || (!hops_.together() && p.same && hops_.unsent(i));
+      count += (tells(i) && !p.ready_sent) || (!hops_.together() && p.same && hops_.unsent(i));
       continue;
     }
     count += !p.ready_sent || (p.same && (p.input_sent < plan_.reads[i].bytes || p.result_sent < plan_.gives[i].bytes));

@@ -22,13 +22,14 @@ std::size_t usable_cores() {
 }  // namespace
 
 Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs,
-                                                 const View& view, std::size_t self, std::size_t& bad_peer) {
+                                                 const View& view, std::size_t self, std::size_t& bad_peer,
+                                                 std::size_t slots) {
   const std::size_t n = view.members.size();
   domain.calm();  // what an epoch without a commit left
   std::vector<Incarnation> peers;
   for (const MemberInfo& m : view.members) peers.push_back(m.inc);
   domain.keep_peers(peers);
-  std::unique_ptr<ShmPlane> plane(new ShmPlane(domain, staging, pairs, view, self));
+  std::unique_ptr<ShmPlane> plane(new ShmPlane(domain, staging, pairs, view, self, slots));
   for (std::size_t i = 0; i < n; ++i) {
     PeerState& peer = plane->peers_[i];
     if (i == self) {
@@ -50,7 +51,8 @@ Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging
   return plane;
 }
 
-ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, const View& view, std::size_t self)
+ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, const View& view, std::size_t self,
+                   std::size_t slots)
     : domain_(domain),
       staging_(staging),
       pairs_(pairs),
@@ -59,6 +61,7 @@ ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, co
       self_(self),
       peers_(view.members.size()),
       waiter_(domain.words().sleep, view.members.size() > usable_cores()),
+      most_slots_(slots),
       ring_(domain.words().window),
       sources_(view.members.size()) {}
 

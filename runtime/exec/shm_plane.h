@@ -28,10 +28,12 @@ struct ShmStaging {
 
 class ShmPlane final : public Plane {
  public:
+  // At most `slots` ops have scratch at once; then the next one waits until all have released the oldest.
   // Maps every peer's words page. kUnavailable: a peer cannot be reached (`bad_peer` tells which): dead, or not on this
   // host.
   static Result<std::unique_ptr<ShmPlane>> open(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs,
-                                                const View& view, std::size_t self, std::size_t& bad_peer);
+                                                const View& view, std::size_t self, std::size_t& bad_peer,
+                                                std::size_t slots);
   ~ShmPlane() override;
 
   RunResult run(ExecOp& op, ExecContext& context) override;
@@ -62,7 +64,8 @@ class ShmPlane final : public Plane {
   };
   enum Stage : std::uint32_t { kStart, kStaging, kPublished, kReducing, kPlaced, kPulling, kDone };
 
-  ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, const View& view, std::size_t self);
+  ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, const View& view, std::size_t self,
+           std::size_t slots);
   // One op in flight: its plan (kept for the next one that is alike) and where everybody's memory is.
   struct Active {
     OpId id = 0;
@@ -114,6 +117,7 @@ class ShmPlane final : public Plane {
   std::size_t self_;
   std::vector<PeerState> peers_;  // by index in the view
   shm::Waiter waiter_;
+  std::size_t most_slots_;
   std::vector<Slot> slots_;
   OpId released_ = 0;  // large ops up to here are over here
   bool spares_due_ = false;

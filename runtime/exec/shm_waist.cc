@@ -140,7 +140,7 @@ RunResult ShmPlane::take_slot(Active& a, ExecOp& op, ExecContext& context) {
       return RunState::kStopped;
     return taken(slot);
   }
-  if (slots_.size() >= domain_.words().window) {  // all in use or too small: wait for the oldest
+  if (slots_.size() >= most_slots_) {  // all in use or too small: wait for the oldest
     auto oldest = std::min_element(slots_.begin(), slots_.end(), [](auto& x, auto& y) { return x.op < y.op; });
     if (!wait_all(
             oldest->op, [](const shm::WordsPage& p) -> auto& { return p.words.released; }, context))

@@ -96,7 +96,7 @@ std::optional<Engine::Step> Engine::need_plane() {
   if (!plane) {
     RunResult result(RunState::kBroken);
     result.other = bad_peer;
-    result.ban_shared = counter_.decision().plane == PlaneKind::kShared;
+    result.ban_shared = counter_.decision().plane != PlaneKind::kNetwork;
     result.detail = plane.error().detail;
     return broken(result);
   }

@@ -84,6 +84,10 @@ Options World::options(int rank) const {
   options.rank = rank;
   options.world_size = size_;
   options.transport = transport_;
+  if (transport_ == "hybrid") {  // two members a "host"
+    options.transport = "auto";
+    options.host_id = folder_ + std::to_string(rank / 2);
+  }
   if (plan_ == "canonical")
     options.order = plan_;
   else

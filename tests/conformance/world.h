@@ -21,7 +21,8 @@
 namespace regroup::conformance {
 
 // Every transport that the suite must hold for. The one place that names them. REGROUP_TEST_TRANSPORTS names others, also
-// with a plan that every op takes that can ("tcp:ring tcp:doubling"), or with canonical order ("tcp:canonical").
+// with a plan that every op takes that can ("tcp:ring tcp:doubling"), or with canonical order ("tcp:canonical"). "hybrid": two
+// members each on a "host" of their own.
 const std::vector<std::string>& transports();
 // Its plans fold in member order, as the reference does; else rounded sums have other bits (the same at all members).
 bool in_member_order(const std::string& transport);

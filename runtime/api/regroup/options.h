@@ -22,11 +22,13 @@ struct REGROUP_API Options {
   int min_members = 1;               // (=) below it ops wait at a mark, then fail with kUnavailable
   std::string transport = "auto";    // (=) auto, shm, tcp: REGROUP_TRANSPORT
   std::string interface;             // network interface or address of data links; empty: the one that reaches the coordinator
+  std::string host_id;               // members with equal ones are on one host: share memory, see each other die; empty: found out
   std::string secret;                // shared secret of the group; empty: none. REGROUP_SECRET
   bool explicit_marks = false;       // (=) only ops with OpOptions::mark end a step; false: every op does
   std::uint32_t window = 8;          // (=) ops that may be uncommitted at once, 1 to 32; the next submit waits
   std::size_t small_bytes = 32768;   // (=) ops up to this size go through one cache-resident exchange
-  std::string plan = "auto";         // (=) over networks: auto, or one that every op takes that can: direct, ring, doubling, gather
+  std::string plan = "auto";         // (=) over networks: auto, or one that every op takes that can: direct, ring, doubling, gather,
+                                     // hierarchical (where some members share a host, not all)
   std::string order = "any";         // (=) canonical: only plans that fold in member order, so that all have the same bits
   std::string cost;                  // (=) figures that plans are chosen by: "net_gbps=12 net_hop_us=8 ...", or @FILE; empty: measured at join
   std::size_t staging_bytes = 1ull << 30;  // bound of staged private buffers and received chunks
