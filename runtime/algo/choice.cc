@@ -27,15 +27,12 @@ Form choose(const OpDesc& desc, const Plan& plan, std::size_t members, const Rul
   const Form fallback = can_take(Form::kSmall, desc, plan, members, rules) ? Form::kSmall : Form::kDirect;
   if (members < 3 && fallback == Form::kSmall) return fallback;  // there is nothing to save
   const bool passes_on = passes_prepared_on(members, rules);
-  const auto predicted = [&](Form form) {
-    return form == Form::kHierarchical ? predict_hierarchical(desc, plan, rules.hosts, rules.machine, passes_on).us
-                                       : predict(form, desc, plan, members, rules.machine, passes_on).us;
-  };
+  const auto predicted = [&](Form form) { return predict(form, desc, plan, members, rules.machine, passes_on).us; };
   // Partial sums of 16 bits are rounded again and again: only where they are asked for.
   const bool rounds = desc.reduces() && (desc.type == DataType::kF16 || desc.type == DataType::kBF16);
   Form best = fallback;
   double least = predicted(best);
-  for (const Form form : {Form::kGather, Form::kRing, Form::kDoubling, Form::kHierarchical}) {
+  for (const Form form : {Form::kGather, Form::kRing, Form::kDoubling}) {  // hierarchical: where it is asked for
     if (!can_take(form, desc, plan, members, rules) || (rounds && form != Form::kGather)) continue;
     const double us = predicted(form);
     if (us < least * kWorth) best = form, least = us;

@@ -438,7 +438,7 @@ algo::Rules GroupImpl::plan_rules(const View& view, PlaneKind plane) const {
   }
   rules.machine = algo::agree(machines);
   rules.machine.small_bytes = options_.small_bytes;
-  if (plane != PlaneKind::kHybrid) return rules;
+  if (plane != PlaneKind::kHybrid || options_.plan != "hierarchical") return rules;
   std::vector<std::size_t> first;  // member of each host
   for (std::size_t i = 0; i < view.members.size(); ++i) {
     const std::uint64_t here = view.members[i].locality;
@@ -457,7 +457,7 @@ Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, s
     return std::shared_ptr<Plane>(std::move(*plane));
   }
   const NetPlane::Config config{options_.staging_bytes, plan_rules(decision.view, decision.plane)};
-  if (decision.plane == PlaneKind::kHybrid) {
+  if (decision.plane == PlaneKind::kHybrid && options_.plan == "hierarchical") {
     const HybridPlane::Host host{domain_.get(), hybrid_staging_, shm_pairs_.get(), 2 * options_.window};
     Result<std::unique_ptr<HybridPlane>> plane =
         HybridPlane::open(host, *links_, net_staging_, decision.view, self, config, bad_peer);

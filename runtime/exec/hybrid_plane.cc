@@ -120,13 +120,16 @@ RunResult HybridPlane::run(ExecOp& op, ExecContext& context) {
     if (found) serving.deadline = Instant{};
     context.check_peers();
   };
-  while (f->phase != Phase::kDone)
+  while (f->phase != Phase::kDone) {
+    serving.failpoints = context.failpoints;
     if (RunResult r = step(*f, serving); r.state != RunState::kPrepared) return found ? *found : r;
+  }
   return RunState::kPrepared;
 }
 
 RunResult HybridPlane::step(Flight& f, ExecContext& context) {
   RunResult result(RunState::kPrepared);
+  if (shm_ && f.phase != Phase::kFold) context.failpoints = &unarmed_;  // each is hit once an op: in the fold
   switch (f.phase) {
     case Phase::kDeclare:
       result = net_->declare(f.across, context);

@@ -75,6 +75,7 @@ class HybridPlane final : public Plane {
   std::vector<std::size_t> local_;  // index in the view of each member of my host
   bool leads_;
   std::deque<Flight> flights_;
+  Failpoints unarmed_;
 };
 
 }  // namespace regroup

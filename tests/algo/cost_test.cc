@@ -110,7 +110,7 @@ TEST_CASE("with figures fitted on a machine the choice is near the best that was
     Rules rules;
     rules.machine = machine;
     rules.machine.host_members = row.members;
-    const double by_form[kFormCount] = {row.direct, row.small, row.ring, row.doubling, row.gather};
+    const double by_form[kFormCount] = {row.direct, row.small, row.ring, row.doubling, row.gather, kNot};
     const Form form = chosen(OpKind::kAllReduce, row.bytes, row.members, rules);
     const double best = *std::min_element(by_form, by_form + kFormCount);
     return std::pair(by_form[static_cast<std::size_t>(form)] / best, std::string(name_of(form)));

@@ -315,6 +315,33 @@ TEST_CASE("routes of doubling and gather take about log2(n) hops, one at most fr
       }
 }
 
+TEST_CASE("hierarchical: a ring of the hosts' first members, under their own names; the others have no hops") {
+  const std::vector<std::uint32_t> leaders{0, 2, 3, 7};
+  Request among;
+  among.desc.kind = OpKind::kAllReduce, among.desc.type = DataType::kF32, among.desc.count = 10'000;
+  among.members = leaders.size();
+  Request all = among;
+  all.members = 9, all.leaders = &leaders;
+  for (std::size_t self = 0; self < all.members; ++self) {
+    all.self = self;
+    Plan plan;
+    Route route, ring;
+    make_plan(all, plan);
+    make_route(all, plan, Form::kHierarchical, route);
+    const auto place = std::find(leaders.begin(), leaders.end(), self);
+    if (place == leaders.end()) {
+      CHECK((route.sends.empty() && route.takes.empty() && route.scratch_bytes == 0));
+      continue;
+    }
+    among.self = static_cast<std::size_t>(place - leaders.begin());
+    make_plan(among, plan);
+    make_route(among, plan, Form::kRing, ring);
+    REQUIRE((route.sends.size() == ring.sends.size() && route.takes.size() == ring.takes.size()));
+    for (std::size_t i = 0; i < ring.sends.size(); ++i) CHECK(route.sends[i].to == leaders[ring.sends[i].to]);
+    for (std::size_t i = 0; i < ring.takes.size(); ++i) CHECK(route.takes[i].from == leaders[ring.takes[i].from]);
+  }
+}
+
 TEST_CASE("a ring sends 2(n-1)/n of the vector to one other member and keeps no more than the output") {
   Request r;
   r.desc.kind = OpKind::kAllReduce;

@@ -18,6 +18,7 @@ namespace {
 struct Arguments {
   std::string op = "all_reduce", bytes = "64M", type = "float", transport = "shm", plan = "auto", order = "any";
   std::size_t members = 4, member = 0, root = 0;
+  std::vector<std::uint32_t> hosts;  // members on each
   bool registered = false;
   std::vector<std::string> machine;
 };
@@ -64,10 +65,21 @@ int print_shared(const Arguments& a, const algo::Request& request, const algo::P
   return 0;
 }
 
+// What a member of a hierarchical plan does besides the route that its leader may have.
+void print_host(const Arguments& a, const algo::Request& request) {
+  std::size_t first = 0, host = 0;
+  while (a.member >= first + a.hosts[host]) first += a.hosts[host++];
+  std::printf("  host %zu, members %zu to %zu: fold through shared memory\n", host, first, first + a.hosts[host] - 1);
+  std::printf(a.member == (*request.leaders)[host] ? "  as its leader: carry the sum across, place the result for the host\n"
+                                                   : "  take the result of member %u from shared memory\n",
+              (*request.leaders)[host]);
+}
+
 int print_network(const Arguments& a, const algo::Request& request, const algo::Plan& plan, const algo::Rules& rules) {
   const algo::Form form = algo::choose(request.desc, plan, a.members, rules);
   const bool passes_on = algo::passes_prepared_on(a.members, rules);
   print_head(a, request, algo::name_of(form));
+  if (form == algo::Form::kHierarchical) print_host(a, request);
   if (algo::routed(form)) {
     algo::Route route;
     algo::make_route(request, plan, form, route);
@@ -80,11 +92,16 @@ int print_network(const Arguments& a, const algo::Request& request, const algo::
     print_tail(plan, algo::estimate(plan, request.desc, a.member, algo::Medium::kNetwork, rules.machine, false));
     return 0;
   }
-  print_tail(plan, algo::predict(form, request.desc, plan, a.members, rules.machine, passes_on));
+  const auto predict = [&](algo::Form f) {
+    return f == algo::Form::kHierarchical
+               ? algo::predict_hierarchical(request.desc, plan, rules.hosts, rules.machine, passes_on)
+               : algo::predict(f, request.desc, plan, a.members, rules.machine, passes_on);
+  };
+  print_tail(plan, predict(form));
   for (int i = 0; i < algo::kFormCount; ++i) {
     const auto other = static_cast<algo::Form>(i);
     if (other == form || !algo::can_take(other, request.desc, plan, a.members, rules)) continue;
-    const algo::Estimate e = algo::predict(other, request.desc, plan, a.members, rules.machine, passes_on);
+    const algo::Estimate e = predict(other);
     std::printf("  %s would take %.1f us (%zu sent, %d hand-offs, %zu frames)\n", e.plan, e.us, e.sent, e.hops, e.frames);
   }
   return 0;
@@ -120,6 +137,16 @@ int run(const Arguments& a) {
   request.self = a.member;
   request.root = a.root;
   request.spread = algo::spread_for(a.members, shared);
+  std::uint64_t placed = 0;
+  for (std::uint32_t host = 0; host < a.hosts.size(); ++host) {
+    if (a.hosts[host] == 0 || a.hosts[host] > a.members) return fail("hosts: members on each, at least one");
+    placed += a.hosts[host];
+    rules.hosts.insert(rules.hosts.end(), a.hosts[host], host);
+  }
+  if (!a.hosts.empty() && (placed != a.members || a.hosts.size() < 2 || a.hosts.size() == a.members || shared))
+    return fail("hosts: at least two, all members, some of them together, over tcp");
+  const std::vector<std::uint32_t> leaders = algo::leaders_of(rules.hosts);
+  request.leaders = &leaders;
   algo::Plan plan;
   algo::make_plan(request, plan);
   return shared ? print_shared(a, request, plan, rules) : print_network(a, request, plan, rules);
@@ -140,7 +167,8 @@ void add_plan(CLI::App& app, int& status) {
   command->add_option("--root", arguments->root, "Index of the root");
   command->add_option("--transport", arguments->transport, "shm or tcp");
   command->add_flag("--registered", arguments->registered, "Buffers are registered memory");
-  command->add_option("--plan", arguments->plan, "Over tcp: auto, direct, small, ring, doubling, gather");
+  command->add_option("--plan", arguments->plan, "Over tcp: auto, direct, small, ring, doubling, gather, hierarchical");
+  command->add_option("--hosts", arguments->hosts, "Members on each host, e.g. 2,2: some share memory, not all")->delimiter(',');
   command->add_option("--order", arguments->order, "any, or canonical: only plans that fold in member order");
   command->add_option("--machine", arguments->machine, "Figures of the machine, NAME=NUMBER: " + algo::Machine{}.text());
   command->callback([arguments, &status] { status = run(*arguments); });
