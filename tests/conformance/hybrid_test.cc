@@ -23,7 +23,8 @@ std::vector<std::string> sums(World& world, const std::vector<int>& ranks, std::
     float all = 0;
     for (const MemberId& m : got->view->members) all += static_cast<float>(m.replica + 1);
     for (std::size_t i = 0; i < count; ++i)
-      if (out[i] != all * static_cast<float>(i % 97)) return "at " + std::to_string(i) + ": " + std::to_string(out[i]) + ", not " + std::to_string(all * static_cast<float>(i % 97));
+      if (const float want = all * static_cast<float>(i % 97); out[i] != want)
+        return "at " + std::to_string(i) + ": " + std::to_string(out[i]) + ", not " + std::to_string(want);
     return got->view->transport + " " + got->plan;
   });
 }

@@ -46,7 +46,7 @@ void begin(std::vector<MemberHere>& members, OpKind kind) {
   for (std::size_t i = 0; i < kMembers; ++i) {
     MemberHere& m = members[i];
     std::size_t bad = 0;
-    auto plane = ShmPlane::open(*m.domain, m.staging, *m.pairs, view, i, bad);
+    auto plane = ShmPlane::open(*m.domain, m.staging, *m.pairs, view, i, bad, m.domain->words().window);
     REQUIRE(plane.ok());
     m.plane = std::move(*plane);
     m.in = static_cast<std::uint64_t*>(*m.domain->allocate(kCount * 8));
