@@ -22,15 +22,22 @@ std::string describe(const Tensor& tensor) {
   return text + "]";
 }
 
+// No list of stripes: who says that it holds 4 TiB must not make us keep 16 million of them.
 StripeTable::StripeTable(std::vector<Tensor> tensors, std::uint32_t stripe_bytes)
     : tensors_(std::move(tensors)), stripe_bytes_(stripe_bytes) {
-  for (std::uint32_t t = 0; t < tensors_.size(); ++t) {
-    first_.push_back(size());
-    for (std::uint64_t at = 0; at < tensors_[t].bytes; at += stripe_bytes_)
-      stripes_.push_back(
-          {t, at, static_cast<std::uint32_t>(std::min<std::uint64_t>(stripe_bytes_, tensors_[t].bytes - at))});
+  std::uint32_t count = 0;
+  for (const Tensor& t : tensors_) {
+    first_.push_back(count);
+    count += static_cast<std::uint32_t>((t.bytes + stripe_bytes_ - 1) / stripe_bytes_);
   }
-  first_.push_back(size());
+  first_.push_back(count);
+}
+
+Stripe StripeTable::operator[](std::uint32_t i) const {
+  const auto after = std::upper_bound(first_.begin(), first_.end(), i);  // behind tensors without a byte, too
+  const auto tensor = static_cast<std::uint32_t>(after - first_.begin() - 1);
+  const std::uint64_t at = std::uint64_t{i - first_[tensor]} * stripe_bytes_;
+  return {tensor, at, static_cast<std::uint32_t>(std::min<std::uint64_t>(stripe_bytes_, tensors_[tensor].bytes - at))};
 }
 
 std::uint64_t StripeTable::bytes() const {

@@ -37,8 +37,8 @@ class StripeTable {
  public:
   StripeTable() = default;
   explicit StripeTable(std::vector<Tensor> tensors, std::uint32_t stripe_bytes = kStripeBytes);
-  [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(stripes_.size()); }
-  [[nodiscard]] const Stripe& operator[](std::uint32_t i) const { return stripes_[i]; }
+  [[nodiscard]] std::uint32_t size() const { return first_.empty() ? 0 : first_.back(); }
+  [[nodiscard]] Stripe operator[](std::uint32_t i) const;  // i < size()
   [[nodiscard]] const std::vector<Tensor>& tensors() const { return tensors_; }
   [[nodiscard]] std::uint64_t bytes() const;
   // Stripes that overlap `bytes` bytes from `offset` of a tensor: [first, last).
@@ -54,7 +54,6 @@ class StripeTable {
 
  private:
   std::vector<Tensor> tensors_;
-  std::vector<Stripe> stripes_;
   std::vector<std::uint32_t> first_;  // stripe of each tensor, and the end
   std::uint32_t stripe_bytes_ = kStripeBytes;
 };

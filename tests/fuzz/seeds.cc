@@ -12,6 +12,8 @@
 #include "base/rng.h"
 #include "ft/driver/codec.h"
 #include "ft/sim/history.h"
+#include "runtime/state/stripe_table.h"
+#include "runtime/state/wire.h"
 #include "transport/wire/address.h"
 #include "transport/wire/auth.h"
 #include "transport/wire/frame.h"
@@ -142,6 +144,27 @@ void control_seeds() {
            byte(0) + byte(3) + byte(2) + byte(0) + byte(0) + byte(0));
 }
 
+void state_seeds() {
+  using namespace regroup::state;
+  const auto say = [](const char* name, unsigned which, std::span<const std::byte> bytes) {
+    seed("catch_up", name, byte(which) + text(bytes));
+  };
+  say("take", 0, encode(TakeAsk{7, 1, 3}));
+  say("get", 1, encode(GetAsk{{0, 2, 9}, {1}}));
+  say("told", 2, encode(std::vector<Told>{{4, true, 77}, {5, false, 0}}));
+  say("follow", 3, encode(FollowAsk{12, true}));
+  say("version", 4, encode(Holder::Version{true, 7, 12}));
+  say("entry", 5, encode_entry({12, Code::kOk, true, true, 3, 7, Bytes(40)}));
+  Writer w;
+  StripeTable({{"weight", DataType::kF32, {3, 50'000}, 600'000}, {"empty", DataType::kU8, {}, 0}, {"b", DataType::kU8, {}, 9}}).encode(w);
+  say("table", 6, w.bytes());
+  const std::string script = counted("job") + byte(2) + counted("w") + byte(0x40) + byte(0x1f) + byte(0) + counted("v") + byte(9) +
+                             byte(0) + byte(1) + byte(3) + byte(3) + byte(7) + byte(1) + counted("blob") + counted("rng");
+  seed("checkpoint", "whole", byte(1) + script);
+  seed("checkpoint", "short", byte(3) + script + byte(5) + byte(0));
+  seed("checkpoint", "changed", byte(1) + script + byte(90) + byte(0) + byte(1));
+}
+
 void text_seeds() {
   seed("options", "sizes", "staging_bytes=64M\nwindow=4\nsmall_bytes=4k\nrank=0\nworld_size=1\n");
   seed("options", "edge",
@@ -219,6 +242,7 @@ int main(int argc, char** argv) {
   const fs::path folder = argv[argc - 1];
   wire_seeds();
   control_seeds();
+  state_seeds();
   text_seeds();
   core_seeds();
   int wrong = 0;
