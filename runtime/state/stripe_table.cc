@@ -1,6 +1,9 @@
 #include "runtime/state/stripe_table.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <string_view>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -55,18 +58,24 @@ StripeTable::Range StripeTable::overlapping(std::uint32_t tensor, std::uint64_t 
 
 Status StripeTable::compare(const StripeTable& theirs) const {
   std::vector<std::string> differences;
-  const auto find = [](const StripeTable& in, const std::string& name) {
-    return std::find_if(in.tensors_.begin(), in.tensors_.end(), [&](const Tensor& t) { return t.name == name; });
+  const auto by_name = [](const StripeTable& table) {
+    std::map<std::string_view, const Tensor*> all;
+    for (const Tensor& t : table.tensors_) all.emplace(t.name, &t);
+    return all;
   };
+  const auto here = by_name(*this), there = by_name(theirs);
   for (const Tensor& mine : tensors_) {
-    const auto other = find(theirs, mine.name);
-    if (other == theirs.tensors_.end())
+    const auto found = there.find(mine.name);
+    if (found == there.end()) {
       differences.push_back("'" + mine.name + "' is only here");
-    else if (describe(mine) != describe(*other) || mine.bytes != other->bytes)
-      differences.push_back("'" + mine.name + "' is " + describe(mine) + " here and " + describe(*other) + " there");
+      continue;
+    }
+    const Tensor& other = *found->second;
+    if (describe(mine) != describe(other) || mine.bytes != other.bytes)
+      differences.push_back("'" + mine.name + "' is " + describe(mine) + " here and " + describe(other) + " there");
   }
   for (const Tensor& other : theirs.tensors_)
-    if (find(*this, other.name) == tensors_.end()) differences.push_back("'" + other.name + "' is only there");
+    if (!here.contains(other.name)) differences.push_back("'" + other.name + "' is only there");
   if (differences.empty() && (stripe_bytes_ != theirs.stripe_bytes_ || size() != theirs.size()))
     differences.push_back("its stripes");
   for (std::size_t i = 0; differences.empty() && i < tensors_.size(); ++i)
@@ -94,6 +103,7 @@ Result<StripeTable> StripeTable::decode(Reader& in) {
   const Error bad{Code::kRefused, "malformed table of state"};
   const std::uint32_t stripe_bytes = in.u32();
   std::vector<Tensor> tensors;
+  std::set<std::string> names;
   std::uint64_t sum = 0;
   const std::uint32_t count = in.count(kMaxTensors);
   for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
@@ -105,7 +115,7 @@ Result<StripeTable> StripeTable::decode(Reader& in) {
     const std::uint32_t dims = in.count(kMaxDims);
     for (std::uint32_t d = 0; d < dims && in.ok(); ++d) t.shape.push_back(in.u64());
     t.bytes = in.u64();
-    if (t.bytes > kMaxStateBytes || (sum += t.bytes) > kMaxStateBytes) return bad;
+    if (!names.insert(t.name).second || t.bytes > kMaxStateBytes || (sum += t.bytes) > kMaxStateBytes) return bad;
     tensors.push_back(std::move(t));
   }
   if (!in.ok() || stripe_bytes < 4096 || stripe_bytes > (1u << 20) || sum / stripe_bytes > (1u << 24)) return bad;

@@ -70,6 +70,21 @@ TEST_CASE("a table survives its encoding, and malformed ones are refused") {
   for (std::size_t i = bytes.size() - 8; i < bytes.size(); ++i) bytes[i] = std::byte{0xff};
   Reader r(bytes);
   CHECK_FALSE(StripeTable::decode(r).ok());
+  Writer twice;  // which of the two is meant?
+  StripeTable({{"w", DataType::kU8, {}, 1}, {"w", DataType::kF32, {}, 4}}).encode(twice);
+  Reader of_twice(twice.bytes());
+  CHECK_FALSE(StripeTable::decode(of_twice).ok());
+}
+
+TEST_CASE("tensors without a byte have no stripe, and are found between those that have") {
+  const StripeTable table({{"a", DataType::kU8, {}, 0}, {"b", DataType::kU8, {}, 4097}, {"c", DataType::kU8, {}, 0},
+                           {"d", DataType::kU8, {}, 0}, {"e", DataType::kU8, {}, 5}},
+                          4096);
+  REQUIRE(table.size() == 3);
+  CHECK((table[0].tensor == 1 && table[0].offset == 0 && table[0].bytes == 4096));
+  CHECK((table[1].tensor == 1 && table[1].offset == 4096 && table[1].bytes == 1));
+  CHECK((table[2].tensor == 4 && table[2].offset == 0 && table[2].bytes == 5));
+  CHECK(StripeTable().size() == 0);
 }
 
 TEST_CASE("a throttle lets a burst through and then keeps to its rate") {
