@@ -18,7 +18,8 @@ struct Life {
   std::string joined_digest, final_digest;
   std::map<std::uint64_t, std::string> commits;
 };
-// The histories of the ranks, a list of lives each, oldest first.
+// The histories of the ranks, a list of lives each, oldest first. Lives that did a step: who is back before the coordinator goes
+// with its log has heard of that log, is refused by the next one, and is started again.
 std::map<int, std::vector<Life>> histories(const std::string& folder) {
   std::map<std::pair<int, long long>, Life> all;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -35,7 +36,7 @@ std::map<int, std::vector<Life>> histories(const std::string& folder) {
       if (e == "commit") life.commits[line["step"]] = line["digest"];
       if (e == "final") life.final_digest = line["digest"];
     }
-    all[{rank, at}] = std::move(life);
+    if (!life.commits.empty()) all[{rank, at}] = std::move(life);
   }
   std::map<int, std::vector<Life>> lives;
   for (auto& [key, life] : all) lives[key.first].push_back(std::move(life));
