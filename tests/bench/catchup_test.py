@@ -23,12 +23,14 @@ def catchup(*flags):
 class Catchup(unittest.TestCase):
     def test_a_joiner_killed_again_and_again_costs_the_others_no_redo_no_descriptor_and_no_memory(self):
         # The first join of a run shows how long one takes; the kills before the second are spread over that.
-        report = catchup("--ranks", "3", "--joins", "1", "--joiner-kills", "10")
+        report = catchup("--ranks", "3", "--joins", "1", "--joiner-kills", "30")
         self.assertTrue(report["digests_equal"])
-        self.assertGreaterEqual(report["joiners_killed"], 5)
+        self.assertGreaterEqual(report["joiners_killed"], 12)
         self.assertEqual(report["redone_for_killed_joiners"], 0)
         self.assertLessEqual(report["descriptors_more"], 4)  # connections of the last one that are being closed
-        self.assertLess(report["resident_more_kib"], 48 << 10)
+        # Stripes kept for two joiners at once and results for the next one: 50 to 57 MiB after 7, 21 and 42 kills alike. A kill
+        # that leaked 2 MiB would show.
+        self.assertLess(report["resident_more_kib"], 72 << 10)
 
     def test_a_source_that_dies_during_the_join_is_replaced(self):
         report = catchup("--ranks", "4", "--joins", "2", "--fault", "source-kill")
