@@ -77,8 +77,10 @@ TEST_CASE("a member that dies at any point of an op costs the others no op, and 
   // Where the victim can only have got so far after the others had begun, they must have begun twice.
   const bool begun = point == "after_prepared" || point == "after_placed" ||
                      (transport == "shm" && large && incomplete && point != "after_submit");
+  // (In two "hosts" of two a shard is placed when those of the own host have begun: member 0.)
+  const bool own_host = transport.starts_with("hybrid") && point == "after_placed";
   if (begun && with_victim == kDeathAt - 1)
-    for (const History& h : toll.living) CHECK(h[kDeathAt - 1].attempts == 2);
+    for (const History& h : own_host ? std::vector<History>{toll.living[0]} : toll.living) CHECK(h[kDeathAt - 1].attempts == 2);
   CHECK(toll.living[0].back().contributors.size() == static_cast<std::size_t>(members) - 1);
 }
 
