@@ -1,0 +1,59 @@
+// Which plane carries the ops of a view, and by which plans.
+#include <algorithm>
+
+#include "runtime/api/group_impl.h"
+#include "transport/wire/address.h"
+
+namespace regroup {
+
+// How the ops of a network view are carried out: by the options marked (=) and what the decision says of the members'
+// machines, so alike at every member.
+algo::Rules GroupImpl::plan_rules(const View& view, PlaneKind plane) const {
+  algo::Rules rules;
+  rules.small_bytes = options_.small_bytes;
+  rules.canonical = options_.order == "canonical";
+  rules.form = algo::form_named(options_.plan);
+  std::vector<wire::MemberAddress> addresses;
+  for (const MemberInfo& m : view.members)
+    if (Result<wire::MemberAddress> address = wire::decode_address(m.address)) addresses.push_back(std::move(*address));
+  std::vector<std::string> hosts;  // two names of one host are one host where its members can tell
+  for (const wire::MemberAddress& a : addresses) hosts.push_back(a.host != 0 ? std::to_string(a.host) : a.data_host);
+  std::vector<algo::MemberMachine> machines;
+  for (const wire::MemberAddress& address : addresses) {
+    machines.push_back({hosts[machines.size()], {}});
+    if (algo::Machine said; said.parse(address.machine).ok()) machines.back().machine = said;
+  }
+  rules.machine = algo::agree(machines);
+  rules.machine.small_bytes = options_.small_bytes;
+  if (plane != PlaneKind::kHybrid || options_.plan != "hierarchical") return rules;
+  std::vector<std::size_t> first;  // member of each host
+  for (std::size_t i = 0; i < view.members.size(); ++i) {
+    const std::uint64_t here = view.members[i].locality;
+    const auto at = std::find_if(first.begin(), first.end(), [&](std::size_t f) { return here != 0 && view.members[f].locality == here; });
+    rules.hosts.push_back(static_cast<std::uint32_t>(at - first.begin()));
+    if (at == first.end()) first.push_back(i);
+  }
+  return rules;
+}
+
+Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
+  if (decision.plane == PlaneKind::kShared) {
+    if (!domain_) return Error{Code::kUnsupported, "no shared memory here"};
+    Result<std::unique_ptr<ShmPlane>> plane = ShmPlane::open(*domain_, staging_, *shm_pairs_, decision.view, self, bad_peer, options_.window);
+    if (!plane) return plane.error();
+    return std::shared_ptr<Plane>(std::move(*plane));
+  }
+  const NetPlane::Config config{options_.staging_bytes, plan_rules(decision.view, decision.plane)};
+  if (decision.plane == PlaneKind::kHybrid && options_.plan == "hierarchical") {
+    const HybridPlane::Host host{domain_.get(), hybrid_staging_, shm_pairs_.get(), 2 * options_.window};
+    Result<std::unique_ptr<HybridPlane>> plane =
+        HybridPlane::open(host, *links_, net_staging_, decision.view, self, config, bad_peer);
+    if (!plane) return plane.error();
+    return std::shared_ptr<Plane>(std::move(*plane));
+  }
+  Result<std::unique_ptr<NetPlane>> plane = NetPlane::open(*links_, net_staging_, decision.view, self, config);
+  if (!plane) return plane.error();
+  return std::shared_ptr<Plane>(std::move(*plane));
+}
+
+}  // namespace regroup
