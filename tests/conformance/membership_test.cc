@@ -43,6 +43,10 @@ struct Trainer {
   }
 };
 
+World::Tweak registering(std::vector<Trainer>& trainers) {
+  return [&](int rank, Options& options) { trainers[static_cast<std::size_t>(rank)].register_in(options); };
+}
+
 }  // namespace
 
 TEST_CASE("a member that leaves costs nobody an op, and its own leave is bounded") {
@@ -148,8 +152,7 @@ TEST_CASE("an idle group without registered state is entered while nobody calls 
 TEST_CASE("registered state of an idle group is handed over when its members have begun the next op, not before") {
   const std::string transport = GENERATE(from_range(transports()));
   std::vector<Trainer> trainers(2);
-  World world(transport, 2,
-              [&](int rank, Options& options) { trainers[static_cast<std::size_t>(rank)].register_in(options); });
+  World world(transport, 2, registering(trainers));
   REQUIRE(world.start() == "");
   const auto first = World::each(world.ranks(), [&](int rank) {
     return trainers[static_cast<std::size_t>(rank)].run(world.at(rank), rank, 2, 1);
@@ -164,8 +167,7 @@ TEST_CASE("registered state of an idle group is handed over when its members hav
 TEST_CASE("a joiner whose state has another size is refused with kConfig, and the others go on untouched") {
   const std::string transport = GENERATE(from_range(transports()));
   std::vector<Trainer> trainers(2);
-  World world(transport, 2,
-              [&](int rank, Options& options) { trainers[static_cast<std::size_t>(rank)].register_in(options); });
+  World world(transport, 2, registering(trainers));
   REQUIRE(world.start() == "");
   world.drop(1);
   std::atomic<bool> refused{false};
