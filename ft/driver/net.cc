@@ -61,7 +61,7 @@ Result<HostPort> parse_host_port(const std::string& text) {
     return bad;
   const char* end = text.data() + text.size();
   const auto [at, ec] = std::from_chars(text.data() + colon + 1, end, where.port);
-  if (ec != std::errc() || at != end || where.host.empty()) return bad;
+  if (ec != std::errc() || at != end || where.host.empty() || where.host.find_first_of("[]") != std::string::npos) return bad;
   return where;
 }
 
