@@ -84,7 +84,7 @@ Result<Outcome> GroupImpl::run(Result<ExecOp> call, const OpOptions& options) {
 
 OpPtr GroupImpl::start(Result<ExecOp> call, const OpOptions& options) {
   if (call && options.cut_bytes != 0 && call->desc.bytes() > options.cut_bytes) return start_cut(std::move(*call), options);
-  if (call && !grouping_) return engine_.submit(std::move(*call));
+  if (call && !grouping_) return engine_.submit(std::move(*call), !options.wait_follows);
   auto op = std::make_shared<OpState>();
   if (!call) {
     op->result = call.error();

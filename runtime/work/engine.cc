@@ -34,10 +34,10 @@ Engine::~Engine() {
   if (progress_.joinable()) progress_.join();
 }
 
-OpPtr Engine::submit(ExecOp call) {
+OpPtr Engine::submit(ExecOp call, bool wake) {
   auto op = std::make_shared<OpState>();
   op->exec = std::move(call);
-  if (Status s = enqueue({&op, 1}); !s) {
+  if (Status s = enqueue({&op, 1}, wake); !s) {
     op->result = s.error();
     op->done.store(1, std::memory_order_release);
   }
@@ -65,7 +65,7 @@ void Engine::submit_all(std::span<const OpPtr> ops) {
 }
 
 // Numbers the ops and puts them into the queue, all or none.
-Status Engine::enqueue(std::span<const OpPtr> ops) {
+Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
   bool parked = false;
   for (;;) {
     std::unique_lock lock(mutex_);
@@ -101,7 +101,7 @@ Status Engine::enqueue(std::span<const OpPtr> ops) {
   }
   if (parked) host_.post(Parked{});
   failpoints_.hit(Point::kAfterSubmit);
-  if (drivers_.load(std::memory_order_relaxed) == 0) progress_wake_.notify_one();
+  if (wake && drivers_.load(std::memory_order_relaxed) == 0) progress_wake_.notify_one();
   return {};
 }
 

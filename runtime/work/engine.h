@@ -62,7 +62,7 @@ class Engine {
   ~Engine();
 
   // --- callers ---
-  OpPtr submit(ExecOp call);  // waits while the window is full
+  OpPtr submit(ExecOp call, bool wake = true);  // waits while the window is full. wake: see OpOptions::wait_follows
   // Launched as one: consecutive numbers, nobody announces `prepared` before all of them (as far as a window reaches) are.
   void submit_all(std::span<const OpPtr> ops);
   // The outcome, for the caller: an eviction that it tells of counts as told.
@@ -109,7 +109,7 @@ class Engine {
   void sleep_until_change(std::uint64_t seen, const OpState* op, Instant deadline);
   void changed();
   void progress_loop();
-  Status enqueue(std::span<const OpPtr> ops);
+  Status enqueue(std::span<const OpPtr> ops, bool wake = true);
   // engine_step.cc: one op; token held
   Step step(OpState& op, Instant deadline);
   Step attempt(OpState& op);

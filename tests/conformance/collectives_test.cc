@@ -2,7 +2,9 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <mutex>
+#include <thread>
 
+#include "base/clock.h"
 #include "tests/conformance/payload.h"
 #include "tests/conformance/world.h"
 
@@ -212,4 +214,25 @@ TEST_CASE("every member is told of every view, in order, and view() is the last 
     CHECK(world.at(rank).steps() == 6);
     CHECK(world.at(rank).flight_record().find("\n") != std::string::npos);
   }
+}
+
+TEST_CASE("an op whose wait was to follow is carried out where nobody waits, too") {
+  const std::string transport = GENERATE(from_range(transports()));
+  World world(transport, 2);
+  REQUIRE(world.start() == "");
+  const auto wrong = World::each(world.ranks(), [&](int rank) -> std::string {
+    OpOptions options;
+    options.wait_follows = true;
+    std::vector<std::uint64_t> x(100, static_cast<std::uint64_t>(rank) + 1);
+    for (int round = 0; round < 50; ++round) {  // waited for: no thread has to be woken
+      std::vector<std::uint64_t> y = x;
+      const auto got = world.at(rank).all_reduce_async(y.data(), y.data(), 100, DataType::kU64, ReduceOp::kSum, options).wait();
+      if (!got || y[99] != 3) return "round " + std::to_string(round);
+    }
+    Work work = world.at(rank).all_reduce_async(x.data(), x.data(), 100, DataType::kU64, ReduceOp::kSum, options);
+    const Instant until = now() + Duration::from_ms(10'000);
+    while (!work.done() && now() < until) std::this_thread::yield();
+    return work.done() && x[99] == 3 ? "" : "not carried out";
+  });
+  for (const std::string& w : wrong) CHECK(w == "");
 }

@@ -50,6 +50,9 @@ struct OpOptions {
   bool mark = false;
   // Bound of a blocking call; 0: Options::wait_timeout. On kTimeout the op is still pending: submit async to wait again.
   double timeout_s = 0;
+  // Of an asynchronous call: its caller waits for it next, and does the work then, so no other thread is woken for it. Where it
+  // does not wait after all, the op is begun up to 0.1 s late.
+  bool wait_follows = false;
   // Reductions: points at one element of the op's type, read at the call. This member's input is multiplied by it before
   // the fold (NCCL's pre-multiplied sum). Every member gives one, each its own, or none does.
   const void* premultiply = nullptr;
