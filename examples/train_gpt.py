@@ -77,13 +77,13 @@ def main():
     parser.add_argument("--compare")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    dist.init_process_group("regroup", init_method="regroup://", pg_options={"explicit_marks": True})
+    dist.init_process_group("regroup", init_method="regroup://", pg_options={"elastic": True})
     torch.manual_seed(1)
     data = text()
     model = GPT(a.length)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     sampler = regroup.torch.StatefulSampler((len(data) - 1) // a.length)
-    elastic = regroup.torch.Elastic(model=model, optimizer=optimizer, sampler=sampler)
+    elastic = regroup.torch.Elastic(model=model, optimizer=optimizer, sampler=sampler, update=optimizer.step)
     ddp = elastic.ddp(model)
     curve, changes, members = [], [], None
     for step in elastic.steps(a.steps):
@@ -92,9 +92,9 @@ def main():
         optimizer.zero_grad(set_to_none=False)
         loss = F.cross_entropy(ddp(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
         loss.backward()
-        optimizer.step()
         mean = loss.detach().clone()
         dist.all_reduce(mean, op=dist.ReduceOp.AVG)
+        elastic.update()  # optimizer.step(), as the end of the step
         curve.append((step, mean.item()))
         if members is not None and members != elastic.members:
             changes.append((step, ",".join(map(str, elastic.members))))

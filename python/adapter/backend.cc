@@ -25,7 +25,7 @@ std::exception_ptr error_of(const Status& status, c10d::OpType type) {
 
 RegroupWork::RegroupWork(int rank, c10d::OpType type, const char* title, const Tensors& inputs, Tensors outputs,
                          Millis timeout, std::uint64_t sequence)
-    : Work(rank, type, title, std::optional<std::vector<at::Tensor>>(inputs)),
+    : Work(rank, type, title, title ? std::optional<std::vector<at::Tensor>>(inputs) : std::nullopt),
       outputs_(std::move(outputs)),
       deadline_(Clock::now() + timeout),
       sequence_(sequence) {}
@@ -141,10 +141,10 @@ RegroupBackend::RegroupBackend(int rank, int size, Millis timeout, BackendConfig
     : Backend(rank, size), options_(c10::make_intrusive<Options>("regroup", timeout)), config_(std::move(config)) {
   options_->group_name = config_.group;
   init();
-  open();
+  if (!config_.deferred) open(nullptr);
 }
 
-std::unique_ptr<Group> RegroupBackend::join(const std::string& name) const {
+std::unique_ptr<Group> RegroupBackend::join(const std::string& name, const Replay* replay) const {
   Result<regroup::Options> options = regroup::Options::from_environment();
   Status status = options.ok() ? Status{} : Status{options.error()};
   if (status.ok()) {
@@ -157,6 +157,11 @@ std::unique_ptr<Group> RegroupBackend::join(const std::string& name) const {
     options->wait_timeout_s = std::max(1.0, std::min(seconds, 1e8));
     for (const auto& [key, value] : config_.options)
       if (status.ok()) status = options->set(key, value);
+    if (replay != nullptr) {
+      options->state = replay->state;
+      options->blobs = replay->blobs;
+      options->apply = replay->apply;
+    }
   }
   Result<std::unique_ptr<Group>> group =
       status.ok() ? Group::join(*options) : Result<std::unique_ptr<Group>>(status.error());
@@ -170,19 +175,20 @@ std::unique_ptr<Group> RegroupBackend::join(const std::string& name) const {
 }
 
 // Messages have a group of their own. Both are there when this returns: a rank that dies later is missing in both.
-void RegroupBackend::open() {
+void RegroupBackend::open(const Replay* replay) {
   std::exception_ptr failed;
   std::unique_ptr<Group> for_messages;
   std::thread other([&] {
     try {
-      for_messages = join(config_.group == config_.root ? config_.root + "/messages" : config_.group + ".messages");
+      for_messages =
+          join(config_.group == config_.root ? config_.root + "/messages" : config_.group + ".messages", nullptr);
     } catch (...) {
       failed = std::current_exception();
     }
   });
   std::unique_ptr<Group> own;
   try {
-    own = join(config_.group);
+    own = join(config_.group, replay);
   } catch (...) {
     failed = std::current_exception();
   }
@@ -192,10 +198,17 @@ void RegroupBackend::open() {
   messages_ = std::make_shared<Messages>(std::move(for_messages));
 }
 
+void RegroupBackend::join_now(const Replay* replay) {
+  TORCH_CHECK(config_.deferred && !stream_ && !closed_, "regroup: this process group has been joined already");
+  open(replay);
+}
+
 RegroupBackend::~RegroupBackend() { abort(); }
 
 void RegroupBackend::check_open() const {
   TORCH_CHECK(!closed_, "regroup: the process group '", config_.group, "' was shut down or aborted");
+  TORCH_CHECK(stream_ != nullptr, "regroup: with pg_options={\"elastic\": True} the process group is joined where ",
+              "Elastic.steps() begins; nothing can be sent before");
 }
 
 void RegroupBackend::abort() {
@@ -205,7 +218,7 @@ void RegroupBackend::abort() {
 }
 
 void RegroupBackend::shutdown() {
-  if (closed_) return;
+  if (closed_ || !stream_) return abort();
   // With explicit marks a leaver would wait for one; the others see its end at once all the same.
   if (explicit_marks()) return abort();
   const double seconds = std::min(5.0, std::chrono::duration<double>(options_->timeout).count());
@@ -215,7 +228,7 @@ void RegroupBackend::shutdown() {
 }
 
 c10d::ErrorType RegroupBackend::getError() {
-  switch (stream_->last_error()) {
+  switch (stream_ ? stream_->last_error() : Code::kOk) {
     case Code::kOk: return c10d::ErrorType::SUCCESS;
     case Code::kTimeout: return c10d::ErrorType::TIMEOUT;
     case Code::kViewChanged:
@@ -226,11 +239,15 @@ c10d::ErrorType RegroupBackend::getError() {
 }
 
 std::vector<int> RegroupBackend::members() {
+  check_open();
   std::vector<int> ranks;
   for (const MemberId m : stream_->group().view().members) ranks.push_back(static_cast<int>(m.replica));
   return ranks;
 }
-std::uint64_t RegroupBackend::epoch() { return stream_->group().view().epoch; }
+std::uint64_t RegroupBackend::epoch() {
+  check_open();
+  return stream_->group().view().epoch;
+}
 
 at::Tensor RegroupBackend::allocateTensor(long size, at::TensorOptions options) {
   check_open();
@@ -255,18 +272,20 @@ c10::intrusive_ptr<c10d::Backend> RegroupBackend::split(const c10::intrusive_ptr
 }
 
 RegroupBackend::Work_ RegroupBackend::make(c10d::OpType type, const char* title, const Tensors& inputs, Tensors outputs,
-                                           Millis timeout) {
+                                           Millis timeout, bool async) {
   check_open();
   if (coalescing_) return coalescing_;
-  auto work =
-      c10::make_intrusive<RegroupWork>(rank_, type, title, inputs, std::move(outputs), bound(timeout), ++sequence_);
+  auto work = c10::make_intrusive<RegroupWork>(rank_, type, at::hasCallbacks() ? title : nullptr, inputs,
+                                               std::move(outputs), bound(timeout), ++sequence_);
   work->stream = stream_;
+  work->wait_follows = !async;
   return work;
 }
 
 void RegroupBackend::add(const Work_& work, StreamOpPtr op) {
   op->deadline = Clock::now() + options_->timeout;
   op->whole = op->whole || config_.error_when_lost;
+  op->how.wait_follows = work->wait_follows;
   work->ops.push_back(op);
   stream_->push(op);
 }
@@ -274,7 +293,7 @@ void RegroupBackend::add(const Work_& work, StreamOpPtr op) {
 void RegroupBackend::startCoalescing() {
   check_open();
   coalescing_ = nullptr;
-  coalescing_ = make(c10d::OpType::COALESCED, "regroup:coalesced", {}, {}, Millis(0));
+  coalescing_ = make(c10d::OpType::COALESCED, "regroup:coalesced", {}, {}, Millis(0), true);
 }
 WorkPtr RegroupBackend::endCoalescing() { return std::exchange(coalescing_, nullptr); }
 
@@ -302,7 +321,7 @@ WorkPtr RegroupBackend::message(Tensors& tensors, int rank, int tag, bool send) 
                                  send               ? "regroup:send"
                                  : rank == kAnyRank ? "regroup:recvAnySource"
                                                     : "regroup:recv",
-                                 tensors, tensors, Millis(0));
+                                 tensors, tensors, Millis(0), true);
   work->messages = messages_;
   work->parts.push_back(m);
   all.post(m);
@@ -313,21 +332,18 @@ WorkPtr RegroupBackend::recv(Tensors& tensors, int rank, int tag) { return messa
 WorkPtr RegroupBackend::recvAnysource(Tensors& tensors, int tag) { return message(tensors, kAnyRank, tag, false); }
 
 WorkPtr RegroupBackend::barrier(const c10d::BarrierOptions& opts) {
-  const Work_ work = make(c10d::OpType::BARRIER, "regroup:barrier", {}, {}, opts.timeout);
+  const Work_ work = make(c10d::OpType::BARRIER, "regroup:barrier", {}, {}, opts.timeout, opts.asyncOp);
   auto o = std::make_shared<StreamOp>();
-  o->submit = [](Group& g, const ViewInfo&) { return g.barrier_async(); };
+  o->submit = [](Group& g, const ViewInfo&, const OpOptions& how) { return g.barrier_async(how); };
   add(work, std::move(o));
   return work;
 }
 
 void RegroupBackend::mark() {
-  const Work_ work = make(c10d::OpType::BARRIER, "regroup:mark", {}, {}, Millis(0));
+  const Work_ work = make(c10d::OpType::BARRIER, "regroup:mark", {}, {}, Millis(0), false);
   auto o = std::make_shared<StreamOp>();
-  o->submit = [](Group& g, const ViewInfo&) {
-    OpOptions options;
-    options.mark = true;
-    return g.barrier_async(options);
-  };
+  o->how.mark = true;
+  o->submit = [](Group& g, const ViewInfo&, const OpOptions& how) { return g.barrier_async(how); };
   add(work, std::move(o));
   work->wait();
 }

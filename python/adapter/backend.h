@@ -38,7 +38,15 @@ struct BackendConfig {
   std::map<std::string, std::string> options;  // of the core, by name
   bool fixed_divisor = false;    // sums of floats are scaled by size / contributors: right for who divides by the size
   bool error_when_lost = false;  // every op raises while a rank is lost
+  bool deferred = false;         // joins when join_now() is called; then marks are explicit
   bool stand_in_root = false;    // a broadcast whose root is lost is made by the lowest rank that lives
+};
+
+// With it a rank that comes back catches up while the others go on (Options::apply).
+struct Replay {
+  std::vector<StateBuffer> state;
+  std::vector<StateBlob> blobs;
+  ApplyFunction apply;
 };
 
 // Ops and messages of one call of c10d, and its future.
@@ -61,6 +69,7 @@ class RegroupWork final : public c10d::Work {
   std::shared_ptr<Messages> messages;
   std::vector<StreamOpPtr> ops;
   std::vector<MessagePtr> parts;
+  bool wait_follows = false;  // its caller waits next
 
  private:
   bool run(Time until);  // true: all are over
@@ -117,21 +126,36 @@ class RegroupBackend final : public c10d::Backend {
   void mark();  // a step ends here: a barrier that is a mark (Options::explicit_marks)
   void monitoredBarrier(const c10d::BarrierOptions&, bool wait_all_ranks) override;
 
-  [[nodiscard]] std::vector<int> contributors() const { return stream_->contributors(); }
+  // Of Elastic. Joins, with config.deferred.
+  void join_now(const Replay* replay);
+  // Averages a bucket, like an all_reduce; the numbers of the ops since the last call.
+  WorkPtr average(at::Tensor& bucket);
+  std::vector<OpId> averaged();
+  // The same bytes of everybody, as the op that ends a step: an all_reduce (largest), and a mark.
+  void end_step(at::Tensor& bytes);
+  void begin_update();
+  void end_update();
+  [[nodiscard]] CatchUp caught_up() const;
+  [[nodiscard]] OpId last_op() const;
+
+  [[nodiscard]] std::vector<int> contributors() const {
+    check_open();
+    return stream_->contributors();
+  }
   [[nodiscard]] std::vector<int> members();  // ranks of the view as it is now
   [[nodiscard]] std::uint64_t epoch();
-  [[nodiscard]] bool explicit_marks() const { return stream_->group().options().explicit_marks; }
+  [[nodiscard]] bool explicit_marks() const { return config_.deferred || stream_->group().options().explicit_marks; }
   [[nodiscard]] const BackendConfig& config() const { return config_; }
   at::Tensor allocateTensor(long size, at::TensorOptions options) override;
-  bool supportsTensorAlloc(c10::DeviceIndex) override { return true; }
+  bool supportsTensorAlloc(c10::DeviceIndex) override { return stream_ != nullptr; }
 
  private:
   using Work_ = c10::intrusive_ptr<RegroupWork>;
-  std::unique_ptr<Group> join(const std::string& name) const;
-  void open();
+  std::unique_ptr<Group> join(const std::string& name, const Replay* replay) const;
+  void open(const Replay* replay);
   void check_open() const;
   Millis bound(Millis timeout) const { return timeout.count() > 0 ? timeout : options_->timeout; }
-  Work_ make(c10d::OpType type, const char* title, const Tensors& inputs, Tensors outputs, Millis timeout);
+  Work_ make(c10d::OpType type, const char* title, const Tensors& inputs, Tensors outputs, Millis timeout, bool async);
   void add(const Work_& work, std::shared_ptr<StreamOp> op);
   void add_all_reduce(const Work_& work, const at::Tensor& tensor, const c10d::ReduceOp& op, int root,
                       After after = {});
@@ -152,6 +176,8 @@ class RegroupBackend final : public c10d::Backend {
   std::uint64_t barriers_ = 0;
   std::atomic<bool> closed_{false};
   Work_ coalescing_;
+  std::mutex averages_mutex_;
+  std::vector<StreamOpPtr> averages_;
 };
 
 // The one tensor of a call: dense, contiguous (or in its memory format), in host memory. Throws what is wrong.

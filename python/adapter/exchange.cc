@@ -20,11 +20,11 @@ WorkPtr RegroupBackend::gather(std::vector<Tensors>& outs, Tensors& ins, const c
   } else {
     TORCH_CHECK_VALUE(outs.empty() || outs[0].empty(), "regroup: gather: only the root gives outputs");
   }
-  const Work_ work = make(OpType::GATHER, "regroup:gather", ins, out, opts.timeout);
+  const Work_ work = make(OpType::GATHER, "regroup:gather", ins, out, opts.timeout, opts.asyncOp);
   auto o = std::make_shared<StreamOp>();
   o->shape = true;
   o->root = root;
-  o->submit = [in, flat, root](Group& g, const ViewInfo& view) {
+  o->submit = [in, flat, root](Group& g, const ViewInfo& view, const OpOptions& how) {
     const std::size_t block = in.nbytes();
     std::vector<std::size_t> counts, at;
     if (flat.defined()) {
@@ -32,7 +32,7 @@ WorkPtr RegroupBackend::gather(std::vector<Tensors>& outs, Tensors& ins, const c
       for (const MemberId m : view.members) counts.push_back(block), at.push_back(m.replica * block);
     }
     return g.gather_v_async(in.data_ptr(), block, flat.defined() ? flat.data_ptr() : nullptr, counts, at, DataType::kU8,
-                            {static_cast<std::uint32_t>(root), 0});
+                            {static_cast<std::uint32_t>(root), 0}, how);
   };
   o->after = [flat, out] {
     for (std::size_t r = 0; r < out.size(); ++r) {
@@ -61,17 +61,18 @@ WorkPtr RegroupBackend::scatter(Tensors& outs, std::vector<Tensors>& ins, const 
   } else {
     TORCH_CHECK_VALUE(ins.empty() || ins[0].empty(), "regroup: scatter: only the root gives inputs");
   }
-  const Work_ work = make(OpType::SCATTER, "regroup:scatter", root == rank_ ? ins[0] : Tensors{}, outs, opts.timeout);
+  const Work_ work =
+      make(OpType::SCATTER, "regroup:scatter", root == rank_ ? ins[0] : Tensors{}, outs, opts.timeout, opts.asyncOp);
   auto o = std::make_shared<StreamOp>();
   o->shape = true;
   o->root = root;
-  o->submit = [out, flat, root](Group& g, const ViewInfo& view) {
+  o->submit = [out, flat, root](Group& g, const ViewInfo& view, const OpOptions& how) {
     const std::size_t block = out.nbytes();
     std::vector<std::size_t> counts, at;
     if (flat.defined())
       for (const MemberId m : view.members) counts.push_back(block), at.push_back(m.replica * block);
     return g.scatter_v_async(flat.defined() ? flat.data_ptr() : nullptr, counts, at, out.data_ptr(), block,
-                             DataType::kU8, {static_cast<std::uint32_t>(root), 0});
+                             DataType::kU8, {static_cast<std::uint32_t>(root), 0}, how);
   };
   add(work, std::move(o));
   return work;
@@ -79,8 +80,8 @@ WorkPtr RegroupBackend::scatter(Tensors& outs, std::vector<Tensors>& ins, const 
 
 WorkPtr RegroupBackend::alltoall_base(at::Tensor& out, at::Tensor& in, std::vector<int64_t>& out_splits,
                                       std::vector<int64_t>& in_splits, const c10d::AllToAllOptions& opts) {
-  return add_all_to_all(make(OpType::ALLTOALL_BASE, "regroup:all_to_all", {in}, {out}, opts.timeout), out, in,
-                        out_splits, in_splits, {});
+  return add_all_to_all(make(OpType::ALLTOALL_BASE, "regroup:all_to_all", {in}, {out}, opts.timeout, opts.asyncOp), out,
+                        in, out_splits, in_splits, {});
 }
 
 WorkPtr RegroupBackend::add_all_to_all(const Work_& work, at::Tensor out, at::Tensor in,
@@ -113,7 +114,8 @@ WorkPtr RegroupBackend::add_all_to_all(const Work_& work, at::Tensor out, at::Te
   auto o = std::make_shared<StreamOp>();
   o->after = std::move(after);
   o->shape = true;
-  o->submit = [in, out, give = table(in, in_splits), take = table(out, out_splits)](Group& g, const ViewInfo& view) {
+  o->submit = [in, out, give = table(in, in_splits), take = table(out, out_splits)](Group& g, const ViewInfo& view,
+                                                                                    const OpOptions& how) {
     std::vector<std::size_t> give_at(give.size()), take_at(take.size()), counts[2], at[2];
     for (std::size_t r = 1; r < give.size(); ++r) {
       give_at[r] = give_at[r - 1] + give[r - 1];
@@ -124,7 +126,7 @@ WorkPtr RegroupBackend::add_all_to_all(const Work_& work, at::Tensor out, at::Te
       counts[0].push_back(give[m.replica]), at[0].push_back(give_at[m.replica]);
       counts[1].push_back(take[m.replica]), at[1].push_back(take_at[m.replica]);
     }
-    return g.all_to_all_v_async(in.data_ptr(), counts[0], at[0], out.data_ptr(), counts[1], at[1], DataType::kU8);
+    return g.all_to_all_v_async(in.data_ptr(), counts[0], at[0], out.data_ptr(), counts[1], at[1], DataType::kU8, how);
   };
   add(work, std::move(o));
   return work;
@@ -148,7 +150,7 @@ WorkPtr RegroupBackend::alltoall(Tensors& outs, Tensors& ins, const c10d::AllToA
     total += out.numel();
   }
   at::Tensor in = at::cat(flat_in), out = at::empty({total}, ins[0].options());
-  const Work_ work = make(OpType::ALLTOALL, "regroup:all_to_all", ins, outs, opts.timeout);
+  const Work_ work = make(OpType::ALLTOALL, "regroup:all_to_all", ins, outs, opts.timeout, opts.asyncOp);
   return add_all_to_all(work, out, in, take, give, [out, outs, take] {
     const Tensors parts = out.split_with_sizes(take);
     for (std::size_t r = 0; r < outs.size(); ++r) at::Tensor(outs[r]).copy_(parts[r].view_as(outs[r]));

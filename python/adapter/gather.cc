@@ -12,16 +12,16 @@ WorkPtr RegroupBackend::broadcast(Tensors& tensors, const c10d::BroadcastOptions
   const at::Tensor& tensor = one(tensors, "broadcast");
   const int root = static_cast<int>(opts.rootRank);
   check_rank(root, "broadcast");
-  const Work_ work = make(OpType::BROADCAST, "regroup:broadcast", tensors, tensors, opts.timeout);
+  const Work_ work = make(OpType::BROADCAST, "regroup:broadcast", tensors, tensors, opts.timeout, opts.asyncOp);
   auto o = std::make_shared<StreamOp>();
   const bool stand_in = config_.stand_in_root;
   o->root = stand_in ? -1 : root;
   o->shape = stand_in;  // the view must be the same at all when the root is chosen
-  o->submit = [tensor, root, stand_in](Group& g, const ViewInfo& view) {
+  o->submit = [tensor, root, stand_in](Group& g, const ViewInfo& view, const OpOptions& how) {
     MemberId from{static_cast<std::uint32_t>(root), 0};
     if (stand_in && std::find(view.members.begin(), view.members.end(), from) == view.members.end())
       from = view.members[0];
-    return g.broadcast_async(tensor.data_ptr(), tensor.nbytes(), DataType::kU8, from);
+    return g.broadcast_async(tensor.data_ptr(), tensor.nbytes(), DataType::kU8, from, how);
   };
   add(work, std::move(o));
   return work;
@@ -35,7 +35,7 @@ void RegroupBackend::add_all_gather(const Work_& work, at::Tensor out, const at:
   auto packed = std::make_shared<at::Tensor>();
   o->shape = true;
   o->whole = whole;
-  o->submit = [in, out, packed, block, size = size_](Group& g, const ViewInfo& view) {
+  o->submit = [in, out, packed, block, size = size_](Group& g, const ViewInfo& view, const OpOptions& how) {
     void* to = out.data_ptr();
     if (static_cast<int>(view.size()) != size) {  // members' blocks in order; they are put to their ranks below
       *packed = at::empty({static_cast<std::int64_t>(view.size() * block)}, at::kByte);
@@ -43,7 +43,7 @@ void RegroupBackend::add_all_gather(const Work_& work, at::Tensor out, const at:
     } else {
       *packed = at::Tensor();
     }
-    return g.all_gather_async(in.data_ptr(), to, block, DataType::kU8);
+    return g.all_gather_async(in.data_ptr(), to, block, DataType::kU8, how);
   };
   o->finish = [out, packed, block](const Outcome& done) {
     if (!packed->defined()) return;
@@ -64,7 +64,7 @@ WorkPtr RegroupBackend::allgather(std::vector<Tensors>& outs, Tensors& ins, cons
     check_tensor(t, "all_gather");
     same(t, in, "all_gather");
   }
-  const Work_ work = make(OpType::ALLGATHER, "regroup:all_gather", ins, out, opts.timeout);
+  const Work_ work = make(OpType::ALLGATHER, "regroup:all_gather", ins, out, opts.timeout, opts.asyncOp);
   const bool even = std::all_of(out.begin(), out.end(), [&](const at::Tensor& t) { return t.numel() == in.numel(); });
   if (!even) {
     same_size(out[static_cast<std::size_t>(rank_)], in, "all_gather");
@@ -73,8 +73,8 @@ WorkPtr RegroupBackend::allgather(std::vector<Tensors>& outs, Tensors& ins, cons
       if (r == rank_) t.copy_(in.view_as(t));
       auto o = std::make_shared<StreamOp>();
       o->root = r;
-      o->submit = [t, r](Group& g, const ViewInfo&) {
-        return g.broadcast_async(t.data_ptr(), t.nbytes(), DataType::kU8, {static_cast<std::uint32_t>(r), 0});
+      o->submit = [t, r](Group& g, const ViewInfo&, const OpOptions& how) {
+        return g.broadcast_async(t.data_ptr(), t.nbytes(), DataType::kU8, {static_cast<std::uint32_t>(r), 0}, how);
       };
       add(work, std::move(o));
     }
@@ -99,7 +99,7 @@ WorkPtr RegroupBackend::_allgather_base(at::Tensor& out, at::Tensor& in, const c
   TORCH_CHECK_VALUE(
       out.numel() == in.numel() * size_,
       "regroup: all_gather_into_tensor: output tensor size must be equal to world_size times input tensor size");
-  const Work_ work = make(OpType::_ALLGATHER_BASE, "regroup:_all_gather_base", {in}, {out}, opts.timeout);
+  const Work_ work = make(OpType::_ALLGATHER_BASE, "regroup:_all_gather_base", {in}, {out}, opts.timeout, opts.asyncOp);
   add_all_gather(work, out, in, true);
   return work;
 }
@@ -117,7 +117,7 @@ WorkPtr RegroupBackend::allgather_coalesced(std::vector<Tensors>& outs, Tensors&
     check_tensor(ins[i], "all_gather_coalesced");
     for (const Tensors& t : outs) same_size(t[i], ins[i], "all_gather_coalesced");
   }
-  const Work_ work = make(OpType::ALLGATHER_COALESCED, "regroup:all_gather", ins, all, opts.timeout);
+  const Work_ work = make(OpType::ALLGATHER_COALESCED, "regroup:all_gather", ins, all, opts.timeout, opts.asyncOp);
   for (std::size_t i = 0; i < ins.size(); ++i) {
     const at::Tensor flat = flat_like(ins[i], size_);
     add_all_gather(work, flat, ins[i].contiguous(), false, [flat, outs, i] {
@@ -139,7 +139,8 @@ WorkPtr RegroupBackend::allgather_into_tensor_coalesced(Tensors& outs, Tensors& 
     contiguous(outs[i], "all_gather_into_tensor_coalesced");
     TORCH_CHECK_VALUE(outs[i].numel() == ins[i].numel() * size_, "regroup: all_gather_into_tensor_coalesced: sizes");
   }
-  const Work_ work = make(OpType::COALESCED, "regroup:all_gather_into_tensor_coalesced", ins, outs, opts.timeout);
+  const Work_ work =
+      make(OpType::COALESCED, "regroup:all_gather_into_tensor_coalesced", ins, outs, opts.timeout, opts.asyncOp);
   for (std::size_t i = 0; i < ins.size(); ++i) add_all_gather(work, outs[i], ins[i], true);
   return work;
 }

@@ -4,6 +4,7 @@
 #include <torch/version.h>
 
 #include "python/adapter/backend.h"
+#include "python/adapter/replay.h"
 
 namespace regroup::python {
 namespace {
@@ -27,8 +28,8 @@ const char* error_name(RegroupBackend& backend) {
 c10::intrusive_ptr<RegroupBackend> create(int rank, int size, double timeout_s, const std::string& coordinator,
                                           const std::string& group, const std::string& root,
                                           const std::map<std::string, std::string>& options, bool fixed_divisor,
-                                          bool stand_in_root, bool error_when_lost) {
-  BackendConfig config{coordinator, group, root, options, fixed_divisor, error_when_lost, stand_in_root};
+                                          bool stand_in_root, bool error_when_lost, bool deferred) {
+  BackendConfig config{coordinator, group, root, options, fixed_divisor, error_when_lost, deferred, stand_in_root};
   pybind11::gil_scoped_release free;
   return c10::make_intrusive<RegroupBackend>(rank, size, Millis(static_cast<std::int64_t>(timeout_s * 1000)),
                                              std::move(config));
@@ -49,6 +50,31 @@ PYBIND11_MODULE(_c10d, m) {
       .def("get_error", &error_name, free,
            "What the last op that failed failed of: success, timeout, remote_error or comm_error.")
       .def("mark", &RegroupBackend::mark, free)
+      .def(
+          "join_now", [](RegroupBackend& b) { b.join_now(nullptr); }, free, "With pg_options elastic: joins.")
+      .def(
+          "join_with",
+          [](RegroupBackend& b, const std::vector<std::tuple<std::string, std::uintptr_t, std::size_t>>& buffers,
+             const pybind11::function& save, const pybind11::function& load, const pybind11::function& apply) {
+            const Replay replay = replay_of(buffers, save, load, apply);
+            pybind11::gil_scoped_release off;
+            b.join_now(&replay);
+          },
+          "The same, with registered state: see regroup/torch/_replay.py.")
+      .def("average", &RegroupBackend::average, free)
+      .def("averaged", &RegroupBackend::averaged, free)
+      .def("end_step", &RegroupBackend::end_step, free)
+      .def("begin_update", &RegroupBackend::begin_update, free)
+      .def("end_update", &RegroupBackend::end_update, free)
+      .def("caught_up",
+           [](const RegroupBackend& b) {
+             const regroup::CatchUp c = b.caught_up();
+             pybind11::dict d;
+             d["seconds"] = c.seconds, d["snapshots"] = c.snapshots, d["replayed"] = c.replayed_steps;
+             return d;
+           })
+      .def_property_readonly("last_op", &RegroupBackend::last_op)
+      .def_property_readonly("deferred", [](const RegroupBackend& b) { return b.config().deferred; })
       .def_property_readonly("explicit_marks", &RegroupBackend::explicit_marks)
       .def("epoch", &RegroupBackend::epoch, free)
       .def_property_readonly("coordinator", [](const RegroupBackend& b) { return b.config().coordinator; })
@@ -56,5 +82,6 @@ PYBIND11_MODULE(_c10d, m) {
       .def_property_readonly("root", [](const RegroupBackend& b) { return b.config().root; });
   m.def("create", &create, pybind11::arg("rank"), pybind11::arg("size"), pybind11::arg("timeout_s"),
         pybind11::arg("coordinator"), pybind11::arg("group"), pybind11::arg("root"), pybind11::arg("options"),
-        pybind11::arg("fixed_divisor"), pybind11::arg("stand_in_root"), pybind11::arg("error_when_lost"));
+        pybind11::arg("fixed_divisor"), pybind11::arg("stand_in_root"), pybind11::arg("error_when_lost"),
+        pybind11::arg("deferred") = false);
 }

@@ -16,8 +16,8 @@ void RegroupBackend::add_all_reduce(const Work_& work, const at::Tensor& tensor,
   o->after = std::move(after);
   const at::Tensor factor = premultiplier(tensor, op);
   o->root = root;
-  o->submit = [tensor, f = *f, factor, root](Group& g, const ViewInfo&) {
-    OpOptions options;
+  o->submit = [tensor, f = *f, factor, root](Group& g, const ViewInfo&, const OpOptions& how) {
+    OpOptions options = how;
     if (factor.defined()) options.premultiply = factor.const_data_ptr();
     const std::size_t count = static_cast<std::size_t>(tensor.numel()) * f.per_element;
     void* p = tensor.data_ptr();
@@ -35,9 +35,9 @@ void RegroupBackend::add_folded(const Work_& work, const at::Tensor& tensor, con
   o->after = std::move(after);
   o->shape = true;
   o->root = root;
-  o->submit = [tensor, blocks](Group& g, const ViewInfo&) {
+  o->submit = [tensor, blocks](Group& g, const ViewInfo&, const OpOptions& how) {
     const auto [count, type] = as_bytes(tensor);
-    return g.all_gather_async(tensor.data_ptr(), blocks.data_ptr(), count, type);
+    return g.all_gather_async(tensor.data_ptr(), blocks.data_ptr(), count, type, how);
   };
   o->finish = [tensor, blocks, op, root, self = rank_](const Outcome& done) {
     if (root >= 0 && root != self) return;
@@ -49,7 +49,7 @@ void RegroupBackend::add_folded(const Work_& work, const at::Tensor& tensor, con
 
 WorkPtr RegroupBackend::allreduce(Tensors& tensors, const c10d::AllreduceOptions& opts) {
   const at::Tensor& tensor = one(tensors, "all_reduce");
-  const Work_ work = make(OpType::ALLREDUCE, "regroup:all_reduce", tensors, tensors, opts.timeout);
+  const Work_ work = make(OpType::ALLREDUCE, "regroup:all_reduce", tensors, tensors, opts.timeout, opts.asyncOp);
   add_all_reduce(work, tensor, opts.reduceOp, -1);
   return work;
 }
@@ -57,7 +57,8 @@ WorkPtr RegroupBackend::allreduce(Tensors& tensors, const c10d::AllreduceOptions
 WorkPtr RegroupBackend::allreduce_coalesced(Tensors& tensors, const c10d::AllreduceCoalescedOptions& opts) {
   TORCH_CHECK_VALUE(!tensors.empty(), "regroup: all_reduce_coalesced: no tensors");
   for (const at::Tensor& t : tensors) check_tensor(t, "all_reduce_coalesced");
-  const Work_ work = make(OpType::ALLREDUCE_COALESCED, "regroup:all_reduce", tensors, tensors, opts.timeout);
+  const Work_ work =
+      make(OpType::ALLREDUCE_COALESCED, "regroup:all_reduce", tensors, tensors, opts.timeout, opts.asyncOp);
   for (const at::Tensor& t : tensors) add_all_reduce(work, t, opts.reduceOp, -1);
   return work;
 }
@@ -65,7 +66,7 @@ WorkPtr RegroupBackend::allreduce_coalesced(Tensors& tensors, const c10d::Allred
 WorkPtr RegroupBackend::reduce(Tensors& tensors, const c10d::ReduceOptions& opts) {
   const at::Tensor& tensor = one(tensors, "reduce");
   check_rank(static_cast<int>(opts.rootRank), "reduce");
-  const Work_ work = make(OpType::REDUCE, "regroup:reduce", tensors, tensors, opts.timeout);
+  const Work_ work = make(OpType::REDUCE, "regroup:reduce", tensors, tensors, opts.timeout, opts.asyncOp);
   add_all_reduce(work, tensor, opts.reduceOp, static_cast<int>(opts.rootRank));
   return work;
 }
@@ -86,8 +87,8 @@ void RegroupBackend::add_reduce_scatter(const Work_& work, at::Tensor out, at::T
   auto o = std::make_shared<StreamOp>();
   o->shape = true;
   o->whole = whole;
-  o->submit = [in, out, packed, factor, f = *f, size = size_](Group& g, const ViewInfo& view) {
-    OpOptions options;
+  o->submit = [in, out, packed, factor, f = *f, size = size_](Group& g, const ViewInfo& view, const OpOptions& how) {
+    OpOptions options = how;
     if (factor.defined()) options.premultiply = factor.const_data_ptr();
     const std::size_t count = static_cast<std::size_t>(out.numel()) * f.per_element, block = out.nbytes();
     const void* from = in.data_ptr();
@@ -114,7 +115,7 @@ WorkPtr RegroupBackend::reduce_scatter(Tensors& outs, std::vector<Tensors>& ins,
   const bool even = std::all_of(in.begin(), in.end(), [&](const at::Tensor& t) { return t.numel() == out.numel(); });
   TORCH_CHECK_VALUE(in[static_cast<std::size_t>(rank_)].numel() == out.numel(),
                     "regroup: reduce_scatter: the output is not as large as this rank's input");
-  const Work_ work = make(OpType::REDUCE_SCATTER, "regroup:reduce_scatter", in, outs, opts.timeout);
+  const Work_ work = make(OpType::REDUCE_SCATTER, "regroup:reduce_scatter", in, outs, opts.timeout, opts.asyncOp);
   if (even) {
     const at::Tensor flat = flat_like(out, size_);
     for (int r = 0; r < size_; ++r) {
@@ -142,7 +143,8 @@ WorkPtr RegroupBackend::_reduce_scatter_base(at::Tensor& out, at::Tensor& in, co
   TORCH_CHECK_VALUE(
       in.numel() == out.numel() * size_,
       "regroup: reduce_scatter_tensor: input tensor must be the same size as output size times world size");
-  const Work_ work = make(OpType::_REDUCE_SCATTER_BASE, "regroup:_reduce_scatter_base", {in}, {out}, opts.timeout);
+  const Work_ work =
+      make(OpType::_REDUCE_SCATTER_BASE, "regroup:_reduce_scatter_base", {in}, {out}, opts.timeout, opts.asyncOp);
   add_reduce_scatter(work, out, in, opts.reduceOp, true);
   return work;
 }
@@ -156,8 +158,8 @@ WorkPtr RegroupBackend::reduce_scatter_tensor_coalesced(Tensors& outs, Tensors& 
     contiguous(outs[i], "reduce_scatter_tensor_coalesced");
     TORCH_CHECK_VALUE(ins[i].numel() == outs[i].numel() * size_, "regroup: reduce_scatter_tensor_coalesced: sizes");
   }
-  const Work_ work =
-      make(OpType::REDUCE_SCATTER_TENSOR_COALESCED, "regroup:reduce_scatter_tensor_coalesced", ins, outs, opts.timeout);
+  const Work_ work = make(OpType::REDUCE_SCATTER_TENSOR_COALESCED, "regroup:reduce_scatter_tensor_coalesced", ins, outs,
+                          opts.timeout, opts.asyncOp);
   for (std::size_t i = 0; i < ins.size(); ++i) add_reduce_scatter(work, outs[i], ins[i], opts.reduceOp, true);
   return work;
 }

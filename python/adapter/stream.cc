@@ -13,6 +13,10 @@ bool has(const ViewInfo& view, int rank) {
                      [&](MemberId m) { return static_cast<int>(m.replica) == rank; });
 }
 
+Status lost_root(int root) {
+  return {Code::kViewChanged, "the root, rank " + std::to_string(root) + ", is not in the group any more"};
+}
+
 // The outcome is the same at all members, so all fail.
 Status missing(const Outcome& outcome, int size) {
   if (static_cast<int>(outcome.view->size()) == size) return {};
@@ -32,12 +36,16 @@ Stream::~Stream() { close(); }
 
 void Stream::start(StreamOp& op) {
   op.started = true;
-  const ViewInfo view = op.shape || op.root >= 0 ? group_->view() : ViewInfo{};
-  if (op.root >= 0 && !has(view, op.root)) {
-    op.status = {Code::kViewChanged, "the root, rank " + std::to_string(op.root) + ", is not in the group any more"};
+  if (!op.shape && op.root < 0) {
+    op.work = op.submit(*group_, {}, op.how);
     return;
   }
-  op.work = op.submit(*group_, view);
+  const ViewInfo view = group_->view();
+  if (op.root >= 0 && !has(view, op.root)) {
+    op.status = lost_root(op.root);
+    return;
+  }
+  op.work = op.submit(*group_, view, op.how);
 }
 
 void Stream::start_ready() {
@@ -63,12 +71,17 @@ void Stream::push(const StreamOpPtr& op) {
 void Stream::settle(const StreamOpPtr& op, const Result<Outcome>& result) {
   if (result.ok() && op->whole) op->status = missing(*result, group_->options().world_size);
   if (result.ok()) {
-    contributors_.clear();
-    for (const MemberId m : result->view->members) contributors_.push_back(static_cast<int>(m.replica));
+    last_op_ = result->op;
+    if (result->view != contributors_of_) {
+      contributors_of_ = result->view;
+      contributors_.clear();
+      for (const MemberId m : result->view->members) contributors_.push_back(static_cast<int>(m.replica));
+    }
     if (op->finish) op->finish(*result);
     if (op->after && op->status.ok()) op->after();
   } else if (op->status.ok()) {
-    op->status = result.error();
+    const bool root = op->root >= 0 && result.code() == Code::kViewChanged;
+    op->status = root ? lost_root(op->root) : Status(result.error());
   }
   if (!op->status.ok()) last_error_ = op->status.code();
   std::erase(queue_, op);

@@ -26,11 +26,12 @@ using Time = std::chrono::steady_clock::time_point;
 
 struct StreamOp {
   // Submits it in the view as it is now; called again after a view change when `shape`.
-  std::function<Work(Group&, const ViewInfo&)> submit;
+  std::function<Work(Group&, const ViewInfo&, const OpOptions&)> submit;
   std::function<void(const Outcome&)> finish;  // on success, before anybody is told; may be empty
   std::function<void()> after;                 // on success, behind finish
   bool shape = false;
   bool whole = false;  // nothing without all ranks: once it has committed without one, it fails, at everybody
+  OpOptions how;       // given to submit
   int root = -1;       // rank that must be in the view; -1: none
   Time deadline;
 
@@ -59,6 +60,7 @@ class Stream {
   void watch(const StreamOpPtr& op, std::function<void()> then);
   // Replicas that took part in the last op that committed; empty: none yet.
   [[nodiscard]] std::vector<int> contributors() const;
+  [[nodiscard]] OpId last_op() const { return last_op_.load(); }  // its number
   [[nodiscard]] Code last_error() const { return last_error_.load(); }
   void close();  // at once; idempotent
   [[nodiscard]] Group& group() const { return *group_; }
@@ -77,8 +79,11 @@ class Stream {
   bool driving_ = false;
   std::atomic<bool> closed_{false};
   std::atomic<Code> last_error_{Code::kOk};
+  std::atomic<OpId> last_op_{0};
   std::vector<int> contributors_;
-  std::vector<std::function<Work(Group&, const ViewInfo&)>> still_pending_;  // of expired ops: their tensors
+  std::shared_ptr<const ViewInfo> contributors_of_;
+  std::vector<std::function<Work(Group&, const ViewInfo&, const OpOptions&)>>
+      still_pending_;  // of expired ops: their tensors
 
   std::mutex watch_mutex_;
   std::condition_variable watched_;

@@ -3,10 +3,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("regroup.torch._c10d", reason="built without torch")
-from test_torch import torchrun  # noqa: E402
 
 
-def test_coalesced_forms_any_source_split_and_reconfiguration_give_the_expected_values(tmp_path):
+def test_coalesced_forms_any_source_split_and_reconfiguration_give_the_expected_values(forked):
     def body():
         import torch
         import torch.distributed as dist
@@ -97,11 +96,10 @@ def test_coalesced_forms_any_source_split_and_reconfiguration_give_the_expected_
         assert (t == n * total).all()  # the first group goes on
         dist.destroy_process_group()
         print("fine", flush=True)
-    done = torchrun(body, 3, tmp_path=tmp_path)
-    assert done.stdout.count("fine") == 3, done.stdout + done.stderr
+    assert forked(body, 3).count("fine") == 3
 
 
-def test_errors_name_ranks_and_an_aborted_or_shut_down_group_takes_no_calls(tmp_path):
+def test_errors_name_ranks_and_an_aborted_or_shut_down_group_takes_no_calls(forked):
     def body():
         import time
         from datetime import timedelta
@@ -122,7 +120,7 @@ def test_errors_name_ranks_and_an_aborted_or_shut_down_group_takes_no_calls(tmp_
                 raise AssertionError("no exception: " + why)
         # Rank 2 comes late to a monitored barrier: rank 0 names it, the others say where to look.
         if r == 2:
-            time.sleep(1.5)
+            time.sleep(1.2)
         raises(RuntimeError, "Rank 2" if r == 0 else "rank 0",
                lambda: world.monitored_barrier(timedelta(seconds=0.6))) if r != 2 else None
         dist.barrier()
@@ -132,6 +130,10 @@ def test_errors_name_ranks_and_an_aborted_or_shut_down_group_takes_no_calls(tmp_
         root.rootRank = 7
         raises(ValueError, "rank 7", lambda: world.broadcast([torch.zeros(1)], root))
         raises(ValueError, "one tensor", lambda: world.allreduce([torch.zeros(1), torch.zeros(1)]))
+        raises(ValueError, "contiguous", lambda: dist.all_reduce(torch.zeros(4, 4)[:, 1]))
+        raises(ValueError, "sparse", lambda: dist.all_reduce(torch.zeros(4, 4).to_sparse()))
+        raises(ValueError, "size", lambda: dist.all_gather_into_tensor(torch.zeros(5), torch.zeros(4)))
+        raises(ValueError, "elements", lambda: dist.scatter(torch.zeros(2), [torch.zeros(3)] * 3, 0)) if r == 0 else None
         raises(ValueError, "no tensors", lambda: backend.allreduce_coalesced([]))
         raises(ValueError, "", lambda: dist.all_reduce(torch.zeros(2), op=dist.ReduceOp.BAND))
         raises(ValueError, "MAX on complex", lambda: dist.all_reduce(torch.zeros(2, dtype=torch.complex64), op=dist.ReduceOp.MAX))
@@ -142,6 +144,15 @@ def test_errors_name_ranks_and_an_aborted_or_shut_down_group_takes_no_calls(tmp_
         t = torch.ones(3)
         dist.all_reduce(t)
         assert (t == 3).all()
+        # Who does not come in time: Timed out at who waits, cancelled at who comes late; the group goes on.
+        if r == 0:
+            work = dist.all_reduce(torch.zeros(3), async_op=True)
+            begin = time.monotonic()
+            raises(RuntimeError, "Timed out", lambda: work.wait(timedelta(seconds=0.4)))
+            assert time.monotonic() - begin < 3
+        else:
+            time.sleep(0.9)
+            raises(RuntimeError, "kCancelled", lambda: dist.all_reduce(torch.zeros(3)))
         # An op that is pending when its group is aborted raises at once; so does every call after that.
         other = dist.new_group([0, 1, 2])
         dist.all_reduce(t, group=other)
@@ -164,9 +175,9 @@ def test_errors_name_ranks_and_an_aborted_or_shut_down_group_takes_no_calls(tmp_
         raises(RuntimeError, "shut down or aborted", lambda: dist.all_reduce(t, group=other))
         dist.barrier()
         dist.destroy_process_group()
+        raises(ValueError, "init", lambda: dist.all_reduce(t))
         print("fine", flush=True)
-    done = torchrun(body, 3, tmp_path=tmp_path)
-    assert done.stdout.count("fine") == 3, done.stdout + done.stderr
+    assert forked(body, 3).count("fine") == 3
 
 
 def test_a_backend_built_for_another_torch_says_so_before_it_is_used(monkeypatch):

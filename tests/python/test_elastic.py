@@ -1,7 +1,5 @@
 """Elastic: ranks that die and come back, checkpoints; its sampler: every sample once; and what it asks for."""
 import os
-import subprocess
-import sys
 
 import pytest
 
@@ -11,35 +9,35 @@ pytest.importorskip("regroup.torch._c10d", reason="built without torch")
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs_elastic.py")
 
 
-def run(kind, kill_step, *options, ranks=3, **environment):
-    from regroup._command import program
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REGROUP_", "MASTER_"))}
-    done = subprocess.run([program(), "run", "-n", str(ranks), "--timeout", "80", "--no-prefix", "--quiet", *options, "--", sys.executable,
-                           "-W", "ignore", "-B", PROGRAM, kind, str(kill_step)], capture_output=True, text=True, timeout=100,
-                          env={**clean, "OMP_NUM_THREADS": "1", **environment})
-    ends = [dict(w.split("=") for w in line.split()[1:]) for line in done.stdout.splitlines() if line.startswith("end ")]
-    assert sorted(e["rank"] for e in ends) == [str(r) for r in range(ranks)], done.stdout + done.stderr
+def run(forked, kind, kill_step, killed=-1, ranks=3, **environment):
+    with open(PROGRAM, encoding="utf-8") as file:
+        output = forked(f"{file.read()}\nmain({kind!r}, {killed}, {kill_step})\n", ranks, lives=2, environment=environment)
+    ends = [dict(w.split("=") for w in line.split()[1:]) for line in output.splitlines() if line.startswith("end ")]
+    assert sorted(e["rank"] for e in ends) == [str(r) for r in range(ranks)], output
     for key in ("bits", "position", "rate", "step", "noise"):
         assert len({e[key] for e in ends}) == 1, (key, ends)
     return {int(e["rank"]): e for e in ends}
 
 
-@pytest.mark.parametrize("kind, killed", [("plain", 1), ("ddp", 0)])
-def test_a_killed_rank_comes_back_to_the_same_group_with_the_state_of_the_others(kind, killed):
-    ends = run(kind, 60, "--restart", "--chaos", f"kill:{killed}@step:60")
+@pytest.mark.parametrize("kind, killed", [("plain", 1), ("ddp", 0), ("replay", 0)])
+def test_a_killed_rank_comes_back_to_the_same_group_with_the_state_of_the_others(forked, kind, killed):
+    # 20 KB/s: with update= the members make many steps while the 14 KB of state are fetched.
+    ends = run(forked, kind, 60, killed, REGROUP_CATCH_UP_RATE="20000")
     for rank, end in ends.items():
         ran, step = int(end["ran"]), int(end["step"]) + 1
         if rank == killed:
             assert int(end["first"]) >= 60 and ran == step - int(end["first"]), end
+            assert kind != "replay" or (int(end["snapshots"]) >= 1 and int(end["replayed"]) >= 20), end
         else:
             assert ran == step and int(end["changes"]) == 2, end  # no step was lost
 
 
-def test_all_begin_again_where_the_checkpoint_was_written(tmp_path):
+@pytest.mark.parametrize("kind", ["ddp", "replay-plain"])
+def test_all_begin_again_where_the_checkpoint_was_written(forked, tmp_path, kind):
     file = str(tmp_path / "run.pt")
-    before = run("ddp", -21, CHECKPOINT=file, ranks=2)  # ends behind step 19; the file is of the first ten
+    before = run(forked, kind, -21, CHECKPOINT=file, ranks=2)  # ends behind step 19; the file is of the first ten
     assert before[0]["step"] == "19" and not os.path.exists(file + ".part")
-    after = run("ddp", -21, CHECKPOINT=file, ranks=2)
+    after = run(forked, kind, -21, CHECKPOINT=file, ranks=2)
     assert after[0]["first"] == after[1]["first"] == "10"
     assert all(after[0][key] == before[0][key] for key in ("step", "bits", "position", "rate", "noise"))
 
@@ -66,8 +64,35 @@ def test_the_sampler_gives_every_sample_once_across_changes_of_the_members():
     assert sorted(seen) == list(range(100))
 
 
+def test_what_is_registered_is_what_the_first_step_of_the_optimizer_would_begin_with():
+    from regroup.torch._state import State
+    for make in (lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.1), lambda p: torch.optim.AdamW(p, amsgrad=True),
+                 lambda p: torch.optim.RMSprop(p, momentum=0.5), lambda p: torch.optim.Adagrad(p, initial_accumulator_value=0.3)):
+        bits = []
+        for register in (False, True):
+            torch.manual_seed(1)
+            model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2)).to(memory_format=torch.channels_last)
+            optimizer = make(model.parameters())
+            state = State({"model": model, "optimizer": optimizer})
+            if register:
+                state.register()
+                assert all(p.grad is None for p in model.parameters())
+                addresses = state.buffers()
+            for step in range(3):
+                flat = torch.randn(sum(p.numel() for p in model.parameters()), generator=torch.Generator().manual_seed(step))
+                state.set_gradients(memoryview(flat.numpy()).cast("B"), range(len(state.parameters)))
+                optimizer.step()
+            bits.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+            if register:
+                state.tensors.clear()
+                state.register()
+                assert state.buffers() == addresses  # where the optimizer still writes
+        assert torch.equal(*bits), make(model.parameters())
+
+
 def test_elastic_says_what_it_needs():
     import regroup.torch
+    from regroup.torch._state import State
     with pytest.raises((RuntimeError, ValueError)):
         regroup.torch.Elastic()
     with pytest.raises(TypeError, match="state_dict"):
@@ -76,5 +101,11 @@ def test_elastic_says_what_it_needs():
         regroup.torch.Elastic(checkpoint_every=0)
     with pytest.raises(ValueError, match="samples"):
         regroup.torch.StatefulSampler(3).load_state_dict(regroup.torch.StatefulSampler(4).state_dict())
+    linear = torch.nn.Linear(2, 2)
+    for parts, why in (({"m": torch.nn.BatchNorm1d(2)}, "running statistics"),
+                       ({"m": linear, "o": torch.optim.NAdam(linear.parameters())}, "NAdam"),
+                       ({"m": linear, "o": torch.optim.SGD(linear.parameters(), 0.1, momentum=0.9, dampening=0.1)}, "dampening")):
+        with pytest.raises(TypeError, match=why):
+            State(parts)
     with pytest.raises(ValueError, match="REGROUP_COORDINATOR"):
         torch.distributed.init_process_group("regroup", init_method="regroup://")

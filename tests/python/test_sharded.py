@@ -1,17 +1,13 @@
 """FSDP2, HSDP, DTensor and distributed checkpoints on top of regroup, and what a lost rank does to shards."""
 import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("regroup.torch._c10d", reason="built without torch")
-from test_torch import torchrun  # noqa: E402
 
 
-def test_fsdp_hsdp_dtensor_and_checkpoints_give_what_one_process_gives(tmp_path):
+def test_fsdp_hsdp_dtensor_and_checkpoints_give_what_one_process_gives(forked):
     def body():
         import os
         import tempfile
@@ -50,7 +46,7 @@ def test_fsdp_hsdp_dtensor_and_checkpoints_give_what_one_process_gives(tmp_path)
             for name, p in model.state_dict().items():
                 assert torch.allclose(p.full_tensor(), want[name], atol=1e-6), (mesh, name)
         # One folder, made by rank 0.
-        box = [tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(__file__))) if r == 0 else None]
+        box = [tempfile.mkdtemp() if r == 0 else None]
         dist.broadcast_object_list(box, 0)
         dcp.save({"model": get_model_state_dict(model)}, checkpoint_id=box[0])
         other = make()
@@ -74,20 +70,17 @@ def test_fsdp_hsdp_dtensor_and_checkpoints_give_what_one_process_gives(tmp_path)
         dist.destroy_process_group()
         print("fine", flush=True)
     ranks = int(os.environ.get("SHARDED_RANKS", "4"))
-    done = torchrun(body, ranks, tmp_path=tmp_path, timeout=200, environment={"OMP_NUM_THREADS": "1"})
-    assert done.stdout.count("fine") == ranks, done.stdout + done.stderr
+    assert forked(body, ranks, timeout=200).count("fine") == ranks
 
 
 @pytest.mark.parametrize("kind", ["fsdp", "hsdp"])
-def test_a_lost_rank_under_shards_ends_in_an_error_that_names_it_at_every_member(kind):
-    from regroup._command import program
-    source = textwrap.dedent('''
-        import os, signal, sys
+def test_a_lost_rank_under_shards_ends_in_an_error_that_names_it_at_every_member(forked, kind):
+    def body(hsdp):
+        import os, signal
         import torch, torch.distributed as dist
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
         torch.set_num_threads(1)
-        hsdp = sys.argv[1] == "hsdp"
         dist.init_process_group("regroup", init_method="regroup://", pg_options={"lost_ranks": "error"} if hsdp else None)
         r = dist.get_rank()
         torch.manual_seed(3)
@@ -105,14 +98,11 @@ def test_a_lost_rank_under_shards_ends_in_an_error_that_names_it_at_every_member
         except dist.DistBackendError as e:
             print(f"error rank={r} step={step} {e}", flush=True)
             os._exit(3)  # as an uncaught exception would end it
-    ''')
     ranks = 4 if kind == "hsdp" else 3
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REGROUP_", "MASTER_"))}
-    done = subprocess.run([program(), "run", "-n", str(ranks), "--timeout", "80", "--no-prefix", "--quiet", "--", sys.executable, "-W",
-                           "ignore", "-c", source, kind], capture_output=True, text=True, timeout=100,
-                          env={**clean, "OMP_NUM_THREADS": "1", **({"REGROUP_TORCH_LOST_RANKS": "error"} if kind == "hsdp" else {})})
-    errors = [line for line in done.stdout.splitlines() if line.startswith("error ")]
-    assert len(errors) == ranks - 1 and "went on" not in done.stdout, done.stdout + done.stderr
+    output = forked(body, ranks, kind == "hsdp", lives=1, check=False,
+                    environment={"REGROUP_TORCH_LOST_RANKS": "error"} if kind == "hsdp" else None)
+    errors = [line for line in output.splitlines() if line.startswith("error ")]
+    assert len(errors) == ranks - 1 and "went on" not in output, output
     assert all("is lost" in e or "not in the group" in e for e in errors), errors
     if kind == "fsdp":
         assert all("rank 1 is lost" in e for e in errors), errors

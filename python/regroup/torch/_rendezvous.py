@@ -109,8 +109,8 @@ class _Handle:
 _handles: list[_Handle] = []
 
 
-def _options(pg_options: t.Any) -> tuple[dict[str, str], tuple[bool, bool, bool]]:
-    """Of the core by name, and the adapter's own three: REGROUP_TORCH_* or a dict given as pg_options."""
+def _options(pg_options: t.Any) -> tuple[dict[str, str], tuple[bool, bool, bool, bool]]:
+    """Of the core by name, and the adapter's own four: REGROUP_TORCH_* or a dict given as pg_options."""
     given = {k: (str(int(v)) if isinstance(v, bool) else str(v)) for k, v in pg_options.items()} if isinstance(pg_options, dict) else {}
 
     def flag(name: str) -> bool:
@@ -118,7 +118,10 @@ def _options(pg_options: t.Any) -> tuple[dict[str, str], tuple[bool, bool, bool]
     lost = given.pop("lost_ranks", os.environ.get("REGROUP_TORCH_LOST_RANKS", "go_on"))
     if lost not in ("go_on", "error"):
         raise ValueError(f"regroup: lost_ranks is go_on or error, not {lost!r}")
-    return given, (flag("fixed_divisor"), flag("stand_in_root"), lost == "error")
+    elastic = given.pop("elastic", "0") not in ("0", "False")  # joined where Elastic.steps() begins
+    if elastic:
+        given["explicit_marks"] = "1"
+    return given, (flag("fixed_divisor"), flag("stand_in_root"), lost == "error", elastic)
 
 
 def create(module: t.Any, options: t.Any, pg_options: t.Any) -> t.Any:
