@@ -101,7 +101,7 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   app.add_option("-S,--report_timestamps", zero, "accepted for scripts: 0")->check(CLI::Range(0, 0));
   app.add_option("--ranks", a.ranks, "start this many processes here (else: regroup run, torchrun, mpirun)")
       ->check(CLI::Range(1, 64));
-  app.add_option("--transport", a.transport, "shm, tcp or auto");
+  app.add_option("--transport", a.transport, "shm, tcp, ucx or auto");
   app.add_flag("--registered", a.registered, "buffers from Group::allocate");
   app.add_flag("--no-commit", a.no_commit, "without the commit rule: for comparison only, gives up agreement");
   app.add_option("--cut", cut_bytes, "cut a call into pieces of so many bytes, each an op of its own");

@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
   app.add_option("--joins", a.joins)->check(CLI::Range(1, 1000));
   app.add_option("--joiner-kills", a.joiner_kills, "kills of the joiner while it joins, before every join")->check(CLI::Range(0, 1000));
   app.add_option("--fault", a.fault, "of a source while a rank joins")->check(CLI::IsMember({"none", "source-kill", "source-stop"}));
-  app.add_option("--transport", a.transport)->check(CLI::IsMember({"auto", "shm", "tcp"}));
+  app.add_option("--transport", a.transport)->check(CLI::IsMember({"auto", "shm", "tcp", "ucx"}));
   app.add_option("--json", a.json, "new file for the figures");
   app.add_option("--member", member)->group("");
   CLI11_PARSE(app, argc, argv);

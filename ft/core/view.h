@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/ids.h"
@@ -26,8 +27,10 @@ struct MemberInfo {
 // Which data plane carries the ops of a view. Chosen by the decision, so that all members agree.
 // kHybrid: some members share a host, not all.
 enum class PlaneKind : std::uint8_t { kShared = 0, kNetwork = 1, kHybrid = 2 };
-[[nodiscard]] inline const char* name_of(PlaneKind plane) {
-  return plane == PlaneKind::kShared ? "shm" : plane == PlaneKind::kNetwork ? "tcp" : "hybrid";
+// `asked`: the transport that was asked for, if that says which network.
+[[nodiscard]] inline const char* name_of(PlaneKind plane, std::string_view asked = {}) {
+  if (plane == PlaneKind::kNetwork) return asked == "ucx" ? "ucx" : "tcp";
+  return plane == PlaneKind::kShared ? "shm" : "hybrid";
 }
 
 struct View {

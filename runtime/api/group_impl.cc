@@ -171,7 +171,7 @@ void GroupImpl::install(const Decision& decision, std::size_t self) {
   info.epoch = decision.view.epoch;
   for (const MemberInfo& m : decision.view.members) info.members.push_back(m.id);
   info.self = self;
-  info.transport = name_of(decision.plane);
+  info.transport = name_of(decision.plane, options_.transport);
   info.reason = decision.reason;
   options_.on_view(info);
 }

@@ -9,6 +9,7 @@
 #include "ft/driver/coordinator_process.h"
 #include "runtime/api/group_impl.h"
 #include "runtime/topo/measure.h"
+#include "transport/ucx/ucx.h"
 #include "transport/wire/address.h"
 #include "transport/wire/frame.h"
 
@@ -70,6 +71,11 @@ Status GroupImpl::open_listeners(const std::string& coordinator) {
   tcp::LinkOptions links;
   links.self = {options_.group, options_.secret, {static_cast<std::uint32_t>(options_.rank), 0}, inc_};
   links.host = data_host_;
+  if (options_.transport == "ucx") {
+    Result<std::shared_ptr<tcp::Lanes>> lanes = ucx::open_lanes(wire::group_hash(options_.group), data_host_);
+    if (!lanes) return lanes.error();
+    links.lanes = std::move(*lanes);
+  }
   Result<std::unique_ptr<tcp::LinkSet>> listening = tcp::LinkSet::listen(std::move(links));
   if (!listening) return listening.error();
   links_ = std::move(*listening);
@@ -130,7 +136,7 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
   recorder_.set_label("group=" + options_.group + " rank=" + std::to_string(options_.rank));
   if (!options_.trace_file.empty())
     if (Status s = recorder_.trace_to(trace_path(options_.trace_file, options_.rank)); !s) return s;
-  if (options_.transport != "tcp") {
+  if (options_.transport == "auto" || options_.transport == "shm") {
     Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, 2 * options_.window, options_.small_bytes, &failpoints_);
     if (!domain && (options_.transport == "shm" || domain.code() == Code::kNoMemory)) return domain.error();
     if (domain) {

@@ -142,7 +142,8 @@ Status Options::validate() const {
   if (world_size < 1 || world_size > 1024) return bad("world_size: " + std::to_string(world_size) + " is not in 1..1024 (REGROUP_WORLD_SIZE)");
   if (rank >= world_size) return bad("rank " + std::to_string(rank) + " is not below world_size " + std::to_string(world_size));
   if (min_members < 1 || min_members > world_size) return bad("min_members: " + std::to_string(min_members) + " is not in 1..world_size");
-  if (transport != "auto" && transport != "shm" && transport != "tcp") return bad("transport: '" + transport + "' is none of auto, shm, tcp");
+  if (transport != "auto" && transport != "shm" && transport != "tcp" && transport != "ucx")
+    return bad("transport: '" + transport + "' is none of auto, shm, tcp, ucx");
   if (plan != "auto" && !algo::form_named(plan)) return bad("plan: '" + plan + "' is none of auto, direct, small, ring, doubling, gather, hierarchical");
   if (order != "any" && order != "canonical") return bad("order: '" + order + "' is none of any, canonical");
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");

@@ -391,9 +391,9 @@ RunResult NetPlane::exchange(std::span<PairMessage* const> messages, ExecContext
 }
 
 bool NetPlane::pump() {
-  if (unsent() == 0 && !links_.sending()) return false;
+  if (unsent() == 0 && !links_.unsettled()) return false;
   links_.pump({});
-  return unsent() != 0 || links_.sending();
+  return unsent() != 0 || links_.unsettled();
 }
 
 }  // namespace regroup

@@ -47,7 +47,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   void enter(const PairBook& book) override { pairs_.enter(book); }
   bool pump() override;
   void fence() override { links_.leave(*this); }
-  [[nodiscard]] const char* name() const override { return "tcp"; }
+  [[nodiscard]] const char* name() const override { return links_.name(); }
   // For HybridPlane. Begins a hierarchical op: tells everybody its descriptor, compares theirs. No byte of its input is looked at
   // before run(), which only leaders call for such an op, with what their host has folded.
   RunResult declare(ExecOp& op, ExecContext& context);

@@ -59,7 +59,7 @@ void Engine::handle(const InstallOrder& order) {
   info->epoch = d.view.epoch;
   for (const MemberInfo& m : d.view.members) info->members.push_back(m.id);
   info->self = order.self;
-  info->transport = name_of(d.plane);
+  info->transport = name_of(d.plane, options_.transport);
   info->reason = d.reason;
   std::shared_ptr<Plane> ended = std::move(plane_);
   plane_.reset();

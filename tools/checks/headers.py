@@ -8,7 +8,7 @@ import sys
 
 import sources
 
-OPTIONAL = re.compile(r"fatal error: ((?:cuda|nccl|ucp|ucs|uct|nanobind|torch|ATen|c10)[\w./]*): No such file")
+OPTIONAL = re.compile(r"fatal error: ((?:cuda|nccl|ucp|ucs|uct|nanobind|pybind11|torch|ATen|c10)[\w./]*): No such file")
 
 
 def compile_alone(command, header):

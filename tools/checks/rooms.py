@@ -22,6 +22,7 @@ ALLOWED = {
     "kernels/device": ["base"],
     "transport": ["base", "kernels", "kernels/device"],
     **{room: ["base", "kernels", "kernels/device", "transport", "transport/wire"] for room in TRANSPORT},
+    "transport/ucx": ["base", "transport", "transport/wire", "transport/tcp"],  # links are sockets with lanes beside them
     PUBLIC: ["base"],
     **{room: [PUBLIC, *BELOW_RUNTIME, *RUNTIME, "runtime"] for room in ["runtime", *RUNTIME]},
     "runtime/algo": ["base"],
@@ -56,6 +57,7 @@ ONLY_IN = {
     "spdlog/": ["base"],
     "catch2/": ["tests"],
     "hwy/": ["kernels"],
+    "ucp/": ["transport/ucx"],
 }
 
 

@@ -19,6 +19,7 @@ namespace regroup::tcp {
 
 // Frame types below this belong to the handshake and to the links; those of users begin here.
 inline constexpr std::uint16_t kFirstUserType = 16;
+inline constexpr std::uint16_t kLane = 14;   // of those who carry frames another way (conn.h): how to reach them there
 inline constexpr std::uint16_t kProbe = 15;  // says nothing: its acknowledgement does
 
 struct Identity {

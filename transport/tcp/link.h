@@ -1,6 +1,7 @@
 // Link: what a LinkSet knows of one peer's connection. Internal to transport/tcp.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -22,7 +23,7 @@ struct LinkSet::Link {
   bool claimed = false;              // has been in a view of ours
   bool connector = false;            // we connect
   Phase phase = Phase::kDown;
-  std::optional<Framed> conn;
+  std::unique_ptr<Conn> conn;
   std::optional<Handshake> handshake;
   Instant since{};                        // made, or accepted
   Instant failing_since = Instant::never();  // first failed attempt since the link was up

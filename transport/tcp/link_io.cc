@@ -58,9 +58,10 @@ bool LinkSet::Adapter::flushed() {
 bool LinkSet::pump(Duration wait_for) {
   pause_ = false;
   if (wait_for.ns > 0) watch(now());
-  bool moved = false;
+  bool moved = options_.lanes && options_.lanes->progress();
   for (Link* link : peers_) {
     if (link == nullptr) continue;
+    if (options_.lanes && link->phase == Link::Phase::kUp) moved |= serve(*link);
     if (link->phase != Link::Phase::kUp) moved |= advance(*link);
     else if (!link->conn->write_blocked()) moved |= write(*link);
     if (pause_) return true;
@@ -68,6 +69,7 @@ bool LinkSet::pump(Duration wait_for) {
     if (link->phase == Link::Phase::kUp && link->conn->held() && link->held_for <= epoch_) moved |= read(*link);
   }
   if (wait_for.ns == 0 && ++glances_ % kGlances != 0 && quiet()) {
+    if (options_.lanes) return moved;
     for (Link* link : peers_) {
       if (link != nullptr && link->phase == Link::Phase::kUp) moved |= read(*link);
       if (pause_) return true;
@@ -105,10 +107,16 @@ bool LinkSet::wait(Duration wait_for) {
     const bool deaf = link->phase == Link::Phase::kConnecting || link->conn->held();
     if (blocked || !deaf) watch(*link, (blocked ? POLLOUT : 0) | (deaf ? 0 : POLLIN));
   }
+  const std::size_t links = polls_.size();
+  if (options_.lanes && wait_for.ns > 0) {
+    if (options_.lanes->arm()) polls_.push_back({options_.lanes->fd(), POLLIN, 0});
+    else wait_for = {};
+  }
   const timespec ts{wait_for.ns / 1'000'000'000, wait_for.ns % 1'000'000'000};
   if (::ppoll(polls_.data(), polls_.size(), &ts, nullptr) <= 0) return false;
 
   bool moved = false;
+  for (std::size_t i = links; i < polls_.size(); ++i) moved |= polls_[i].revents != 0;  // the lanes: progress comes next
   for (std::size_t i = 0; i < polled_.size(); ++i) {
     const short got = polls_[i + 2].revents;
     Link& link = *polled_[i];
@@ -143,7 +151,7 @@ void LinkSet::accept_all() {
   while (Fd fd = accept_next(listener_.get())) {
     tune(fd.get());
     auto link = std::make_unique<Link>();
-    link->conn.emplace(std::move(fd));
+    link->conn = std::make_unique<Framed>(std::move(fd));
     link->handshake.emplace(options_.self, std::nullopt);
     link->phase = Link::Phase::kHandshake;
     link->since = now();
@@ -191,7 +199,7 @@ void LinkSet::connect(Link& link) {
   auto fd = start_connect(link.at);
   if (!fd.ok()) return connect_failed(link, fd.error().detail);
   tune(fd->get());
-  link.conn.emplace(std::move(*fd));
+  link.conn = std::make_unique<Framed>(std::move(*fd));
   link.phase = Link::Phase::kConnecting;
 }
 
@@ -212,7 +220,7 @@ void LinkSet::check_reach(Link& link, Instant at) {
 }
 
 bool LinkSet::serve_handshake(Link& link) {
-  Framed& conn = *link.conn;
+  Conn& conn = *link.conn;
   Handshake& handshake = *link.handshake;
   bool moved = conn.write(handshake, kPumpBytes) == Io::kMoved;
   const Io io = conn.read(handshake, kPumpBytes, scratch_);
@@ -235,6 +243,13 @@ bool LinkSet::write(Link& link) {
   const Io io = link.conn->write(adapter, kPumpBytes);
   if (io == Io::kClosed) closed(link);
   return io != Io::kIdle;
+}
+
+bool LinkSet::serve(Link& link) {
+  Adapter adapter(*this, link);
+  const Io io = link.conn->serve(adapter);
+  if (io == Io::kClosed) closed(link);
+  return io == Io::kMoved || io == Io::kClosed;
 }
 
 bool LinkSet::read(Link& link) {

@@ -44,6 +44,7 @@ void LinkSet::wake() {
 
 void LinkSet::set_identity(const Incarnation& inc) {
   options_.self.inc = inc;
+  if (user_ != nullptr) leave(*user_);
   links_.clear();
   incoming_.clear();
   peers_.clear();
@@ -56,6 +57,7 @@ void LinkSet::enter(Epoch epoch, std::span<const Peer> peers, std::size_t self, 
   RG_CHECK(user_ == nullptr && epoch > epoch_ && self < peers.size());
   epoch_ = epoch;
   user_ = &user;
+  if (options_.lanes) options_.lanes->begin(epoch);
   for (auto& [inc, link] : links_) link->index.reset();
   peers_.assign(peers.size(), nullptr);
   for (std::size_t i = 0; i < peers.size(); ++i) {
@@ -78,6 +80,7 @@ void LinkSet::enter(Epoch epoch, std::span<const Peer> peers, std::size_t self, 
     if (link.phase != Link::Phase::kUp) continue;
     pollfd p{link.conn->fd(), POLLRDHUP, 0};  // ended between the epochs: nothing of this one is lost with it
     if (::poll(&p, 1, 0) > 0) closed(link);
+    else link.conn->begin(epoch);
   }
   broken_ = peers_.size();
   drop_unused();
@@ -98,9 +101,9 @@ void LinkSet::leave(const LinkUser& user) {
   user_ = nullptr;
   for (auto& [inc, link] : links_) {
     if (!link->conn) continue;
-    link->conn->detach_payload();
-    link->conn->discard_current();
+    link->conn->end();
   }
+  if (options_.lanes) options_.lanes->end();
 }
 
 LinkState LinkSet::state(std::size_t peer) const {
@@ -114,14 +117,16 @@ bool LinkSet::sending() const {
   return std::any_of(peers_.begin(), peers_.end(), [](const Link* l) { return l && l->conn && l->conn->sending(); });
 }
 
+bool LinkSet::unsettled() const {
+  return std::any_of(peers_.begin(), peers_.end(), [](const Link* l) { return l && l->conn && l->conn->unsettled(); });
+}
+
 void LinkSet::adopt(std::unique_ptr<Link> link) {
   link->id = link->handshake->peer_id();
   link->inc = link->handshake->peer();
   auto& slot = links_[link->inc];
   if (!slot) {
-    ++counters_.connected;
-    link->handshake.reset();
-    link->phase = Link::Phase::kUp;
+    raise(*link);
     slot = std::move(link);
     drop_unused();
     return;
@@ -135,10 +140,16 @@ void LinkSet::adopt(std::unique_ptr<Link> link) {
   established(*slot);
 }
 
-void LinkSet::established(Link& link) {
+void LinkSet::raise(Link& link) {
   ++counters_.connected;
   link.handshake.reset();
   link.phase = Link::Phase::kUp;
+  if (options_.lanes) link.conn = options_.lanes->attach(std::move(link.conn));
+  if (link.index && user_ != nullptr) link.conn->begin(epoch_);
+}
+
+void LinkSet::established(Link& link) {
+  raise(link);
   link.failing_since = Instant::never();
   link.backoff = {};
   link.held_for = 0;
@@ -147,22 +158,22 @@ void LinkSet::established(Link& link) {
   broken_ = static_cast<std::size_t>(std::find_if(peers_.begin(), peers_.end(), bad) - peers_.begin());
 }
 
-void LinkSet::count_fault(const Framed& conn) {
+void LinkSet::count_fault(const Conn& conn) {
   switch (conn.fault()) {
-    case Framed::Fault::kMalformed: ++counters_.malformed; break;
-    case Framed::Fault::kChecksum: ++counters_.corrupt; break;
-    case Framed::Fault::kBreach: ++counters_.breaches; break;
-    case Framed::Fault::kEnd:
-    case Framed::Fault::kError:
-    case Framed::Fault::kSilence: ++counters_.truncated; break;
-    case Framed::Fault::kNone: break;
+    case Conn::Fault::kMalformed: ++counters_.malformed; break;
+    case Conn::Fault::kChecksum: ++counters_.corrupt; break;
+    case Conn::Fault::kBreach: ++counters_.breaches; break;
+    case Conn::Fault::kEnd:
+    case Conn::Fault::kError:
+    case Conn::Fault::kSilence: ++counters_.truncated; break;
+    case Conn::Fault::kNone: break;
   }
 }
 
 void LinkSet::closed(Link& link) {
   bool silence = false;
   if (link.conn) {
-    silence = link.conn->fault() == Framed::Fault::kSilence;
+    silence = link.conn->fault() == Conn::Fault::kSilence;
     count_fault(*link.conn);
     if (!link.conn->reason().empty()) link.why = link.conn->reason();
   }

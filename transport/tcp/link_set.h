@@ -29,6 +29,7 @@ struct LinkOptions {
   std::string host;                             // where to listen; see data_address()
   std::uint16_t port = 0;                       // 0: any
   Duration suspicion = Duration::from_ms(1000); // a peer that cannot be reached for this long is `unreachable`
+  std::shared_ptr<Lanes> lanes = {};            // another way for the frames of an epoch; none: the sockets
 };
 
 struct Peer {
@@ -77,6 +78,7 @@ class LinkSet {
   LinkSet& operator=(const LinkSet&) = delete;
 
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
+  [[nodiscard]] const char* name() const { return options_.lanes ? options_.lanes->name() : "tcp"; }
   // Congestion control of the data links: "cubic", "bbr", ...
   [[nodiscard]] const std::string& congestion() const { return congestion_; }
 
@@ -92,6 +94,8 @@ class LinkSet {
   bool pump(Duration wait);
   // Bytes wait for a full socket.
   [[nodiscard]] bool sending() const;
+  // Not all that was sent has left this process: pump() again before you rest.
+  [[nodiscard]] bool unsettled() const;
   [[nodiscard]] LinkState state(std::size_t peer) const;
   // First peer (lowest index) whose link was lost or that is unreachable; size of the view if none.
   [[nodiscard]] std::size_t first_broken() const { return broken_; }
@@ -110,14 +114,16 @@ class LinkSet {
   void connect(Link& link);
   void connect_failed(Link& link, const std::string& why);
   bool advance(Link& link);                // connecting and handshake; true: something moved
+  void raise(Link& link);                  // the handshake is over
   void established(Link& link);
   bool serve_handshake(Link& link);
   void adopt(std::unique_ptr<Link> link);  // an accepted connection whose peer is known
   bool write(Link& link);
   bool read(Link& link);
+  bool serve(Link& link);                  // what came by its lane
   void closed(Link& link);                 // the connection of an established link ended
   void drop_unused();
-  void count_fault(const Framed& conn);
+  void count_fault(const Conn& conn);
   bool wait(Duration wait);
   [[nodiscard]] bool quiet() const;
   void check_reach(Link& link, Instant at);

@@ -1,0 +1,108 @@
+// Links over UCX, both ends in one process: frames arrive whole and in order, an epoch that has ended moves nothing, the
+// next one needs no new connection.
+#include <algorithm>
+#include <cstring>
+
+#include "tests/transport_ucx/party.h"
+
+using namespace regroup;
+using namespace regroup::ucx::testing;
+
+namespace {
+
+struct Two {
+  std::vector<Party> all;
+  std::vector<tcp::Peer> peers;
+  explicit Two(std::size_t n = 2) {
+    for (std::uint32_t id = 0; id < n; ++id) all.push_back(Party::make(id));
+    for (const Party& p : all) peers.push_back(p.peer);
+  }
+  void enter(Epoch epoch) {
+    for (std::size_t i = 0; i < all.size(); ++i) all[i].enter(epoch, peers, i);
+  }
+  void leave() {
+    for (Party& p : all) p.links->leave(p);
+  }
+  bool exchange(std::size_t count, std::size_t bytes) {  // everybody to everybody
+    for (Party& p : all) p.count = count, p.bytes = bytes;
+    return within_bound([&] {
+      bool done = true;
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        all[i].links->pump({});
+        for (std::size_t j = 0; j < all.size(); ++j) done = done && (i == j || all[i].got[j] == count);
+      }
+      return done;
+    });
+  }
+};
+
+}  // namespace
+
+TEST_CASE("frames of every size arrive at all peers, whole and in order") {
+  Two t(3);
+  t.enter(1);
+  std::size_t count = 0;
+  for (const std::size_t bytes : {0u, 1u, 4096u, 4097u, 8200u, 65'536u, 1u << 20}) {
+    CAPTURE(bytes);
+    REQUIRE(t.exchange(count += 9, bytes));
+  }
+  for (const Party& p : t.all) CHECK(p.wrong == 0);
+  CHECK(t.all[0].links->first_broken() == 3);
+  CHECK(std::string(t.all[0].links->name()) == "ucx");
+}
+
+// (Also: what is sent has left when the sender is settled, and for that the other end need not do anything.)
+TEST_CASE("who waits for a frame sleeps until it comes") {
+  Two t;
+  t.enter(1);
+  REQUIRE(t.exchange(1, 100));
+  REQUIRE(within_bound([&] { return !t.all[0].links->pump({}) && !t.all[1].links->pump({}); }));
+  t.all[0].count = 2;
+  REQUIRE(within_bound([&] { return t.all[0].links->pump({}), t.all[0].sent[1] == 2 && !t.all[0].links->unsettled(); }));
+  const Instant begin = now();
+  while (t.all[1].got[0] < 2 && now() - begin < kBound) t.all[1].links->pump(kBound);
+  CHECK(t.all[1].got[0] == 2);
+  CHECK(now() - begin < Duration::from_s(2));  // not when the wait's bound had passed
+}
+
+TEST_CASE("an epoch that has ended moves no byte any more, and the next one takes the same connections") {
+  Two t;
+  t.enter(1);
+  REQUIRE(t.exchange(3, kChunk));
+  // The first one goes on sending, the second takes no more: what is under way when it leaves must not come.
+  t.all[0].count = 1000;
+  for (int i = 0; i < 50; ++i) t.all[0].links->pump({});
+  t.all[1].links->leave(t.all[1]);
+  std::vector<std::byte>& in = t.all[1].in[0];
+  std::fill(in.begin(), in.end(), std::byte{0xee});
+  const std::size_t got = t.all[1].got[0];
+  for (int i = 0; i < 200; ++i) {
+    t.all[0].links->pump({});
+    t.all[1].links->pump({});
+  }
+  CHECK(t.all[1].got[0] == got);
+  CHECK(std::count(in.begin(), in.end(), std::byte{0xee}) == static_cast<std::ptrdiff_t>(in.size()));
+  CHECK(t.all[0].links->first_broken() == 2);  // whose peer has ended its epoch has not lost it
+  t.all[0].links->leave(t.all[0]);
+  std::memset(t.all[0].out.data(), 0x55, t.all[0].out.size());  // the sender's memory is its own again
+  t.enter(2);
+  REQUIRE(t.exchange(4, kChunk));
+  CHECK(t.all[1].wrong == 0);
+  CHECK(t.all[0].links->counters().connected == 1);
+  CHECK(t.all[1].links->counters().connected == 1);
+}
+
+TEST_CASE("who enters an epoch first waits for the other, and nothing is lost between") {
+  Two t;
+  for (Epoch epoch = 1; epoch < 6; ++epoch) {
+    const std::size_t first = epoch % 2;
+    t.all[first].count = 2;
+    t.all[first].enter(epoch, t.peers, first);
+    for (int i = 0; i < 100; ++i) t.all[first].links->pump({});
+    t.all[1 - first].enter(epoch, t.peers, 1 - first);
+    REQUIRE(t.exchange(2, 5000));
+    t.leave();
+  }
+  for (const Party& p : t.all) CHECK(p.wrong == 0);
+  CHECK(t.all[0].links->counters().connected == 1);
+}

@@ -1,0 +1,239 @@
+#include "transport/ucx/lanes.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "transport/tcp/handshake.h"
+#include "transport/ucx/conn.h"
+
+namespace regroup::ucx {
+namespace {
+
+constexpr int kTurns = 16;         // of progress in one call, while there is some
+constexpr int kClosingTurns = 64;  // of progress for endpoints that close
+
+bool numeric_host(const std::string& host, sockaddr_storage& at) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST | AI_PASSIVE;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), "0", &hints, &found) != 0 || found == nullptr) return false;
+  std::memcpy(&at, found->ai_addr, found->ai_addrlen);
+  ::freeaddrinfo(found);
+  return true;
+}
+
+socklen_t size_of(const sockaddr_storage& at) { return at.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in); }
+
+
+// UCX says it only in what it prints: has the context a transport whose device is not memory?
+bool has_network(const Api& api, ucp_context_h context) {
+  const std::string text = printed([&](std::FILE* stream) { api.ucp_context_print_info(context, stream); });
+  for (std::size_t at = text.find("resource "); at != std::string::npos; at = text.find("resource ", at + 1)) {
+    const std::size_t slash = text.find('/', at);
+    if (slash != std::string::npos && text.compare(slash + 1, 6, "memory") != 0) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<tcp::Lanes>> open_lanes(std::uint64_t group, const std::string& host) {
+  return UcxLanes::open(group, host);
+}
+
+Result<std::shared_ptr<tcp::Lanes>> UcxLanes::open(std::uint64_t group, const std::string& host) {
+  const Result<const Api*> loaded = load();
+  if (!loaded) return loaded.error();
+  const Api& api = **loaded;
+  ucp_config_t* config = nullptr;
+  ucs_status_t status = api.ucp_config_read(nullptr, nullptr, &config);
+  if (status == UCS_OK) {
+    status = api.ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");  // nobody writes into a peer's buffers
+    // UCX 1.13 aborts (uct_iface.h: comp->count > 0) when a connection over TCP breaks under a send that it does not copy.
+    if (status == UCS_OK) status = api.ucp_config_modify(config, "ZCOPY_THRESH", "inf");
+    ucp_params_t params{};
+    params.field_mask = UCP_PARAM_FIELD_FEATURES;
+    params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
+    ucp_context_h context = nullptr;
+    if (status == UCS_OK) status = api.ucp_init_version(UCP_API_MAJOR, UCP_API_MINOR, &params, config, &context);
+    api.ucp_config_release(config);
+    if (status == UCS_OK) {
+      std::shared_ptr<UcxLanes> lanes(new UcxLanes(api, group, context));
+      if (!numeric_host(host, lanes->host_)) return {Code::kConfig, "transport ucx: '" + host + "' is not an address"};
+      lanes->begin(0);  // is there a transport at all?
+      lanes->end();
+      if (lanes->trouble().empty()) return std::shared_ptr<tcp::Lanes>(std::move(lanes));
+      return {Code::kUnsupported, "transport ucx: " + lanes->trouble()};
+    }
+  }
+  return {Code::kUnsupported, std::string("transport ucx: no UCX context: ") + api.ucs_status_string(status) + " (UCX_TLS, UCX_NET_DEVICES)"};
+}
+
+UcxLanes::UcxLanes(const Api& api, std::uint64_t group, ucp_context_h context)
+    : api_(api), group_(group), context_(context), network_(has_network(api, context)) {}
+
+UcxLanes::~UcxLanes() {
+  end();
+  api_.ucp_cleanup(context_);
+}
+
+std::unique_ptr<tcp::Conn> UcxLanes::attach(std::unique_ptr<tcp::Conn> socket) {
+  return std::make_unique<Conn>(*this, std::move(socket));
+}
+
+void UcxLanes::begin(Epoch epoch) {
+  end();
+  epoch_ = epoch;
+  trouble_.clear();
+  if (const ucs_status_t status = start(); status != UCS_OK) {
+    trouble_ = std::string("no UCX worker: ") + api_.ucs_status_string(status);
+    log::warn("ucx", "why=\"" + trouble_ + "\"");
+    end();
+  }
+}
+
+ucs_status_t UcxLanes::start() {
+  ucp_worker_params_t params{};
+  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
+  ucs_status_t status = api_.ucp_worker_create(context_, &params, &worker_);
+  if (status != UCS_OK) return worker_ = nullptr, status;
+  ucp_am_handler_param_t handler{};
+  handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG;
+  handler.id = kMessage;
+  handler.cb = &on_message;
+  handler.arg = this;
+  status = api_.ucp_worker_set_am_recv_handler(worker_, &handler);
+  if (status != UCS_OK) return status;
+  if (api_.ucp_worker_get_efd(worker_, &fd_) != UCS_OK) fd_ = -1;  // then sleeps are short: see arm()
+  if (network_) return listen();
+  ucp_address_t* address = nullptr;
+  std::size_t bytes = 0;
+  status = api_.ucp_worker_get_address(worker_, &address, &bytes);
+  if (status != UCS_OK) return status;
+  const auto* at = reinterpret_cast<const std::byte*>(address);
+  address_.assign(at, at + bytes);
+  api_.ucp_worker_release_address(worker_, address);
+  return UCS_OK;
+}
+
+void UcxLanes::end() {
+  if (worker_ == nullptr) return;
+  for (auto& [key, lane] : lanes_) lane->abandon();
+  if (listener_ != nullptr) api_.ucp_listener_destroy(std::exchange(listener_, nullptr));
+  ucp_request_param_t force{};
+  force.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
+  force.flags = UCP_EP_CLOSE_FLAG_FORCE;
+  for (ucp_ep_h ep : eps_) {
+    void* request = network_ ? api_.ucp_ep_close_nbx(ep, &force) : nullptr;  // without a failure handler the worker has to do it
+    if (UCS_PTR_IS_PTR(request)) api_.ucp_request_free(request);
+  }
+  eps_.clear();
+  for (int i = 0; i < kClosingTurns && api_.ucp_worker_progress(worker_) != 0; ++i) {
+  }
+  api_.ucp_worker_destroy(std::exchange(worker_, nullptr));
+  fd_ = -1;
+  lanes_.clear();
+}
+
+bool UcxLanes::progress() {
+  if (worker_ == nullptr) return false;
+  int turns = 0;
+  while (turns < kTurns && api_.ucp_worker_progress(worker_) != 0) ++turns;
+  return turns != 0;
+}
+
+bool UcxLanes::arm() { return worker_ == nullptr || (fd_ >= 0 && api_.ucp_worker_arm(worker_) == UCS_OK); }
+
+Lane* UcxLanes::lane() {
+  if (worker_ == nullptr) return nullptr;
+  wire::Frame marker;
+  marker.type = tcp::kProbe;
+  marker.group = group_;
+  marker.epoch = epoch_;
+  wire::fill(marker, {});
+  const std::uint64_t key = random_u64();
+  std::unique_ptr<Lane>& lane = lanes_[key];
+  lane = std::make_unique<Lane>(api_, worker_, key, marker);
+  return lane.get();
+}
+
+// --- endpoints ---
+
+ucs_status_t UcxLanes::listen() {
+  ucp_listener_params_t params{};
+  params.field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
+  params.sockaddr = {reinterpret_cast<const sockaddr*>(&host_), size_of(host_)};
+  params.conn_handler = {&on_connection, this};
+  ucs_status_t status = api_.ucp_listener_create(worker_, &params, &listener_);
+  if (status != UCS_OK) return listener_ = nullptr, status;
+  ucp_listener_attr_t attributes{};
+  attributes.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
+  status = api_.ucp_listener_query(listener_, &attributes);
+  if (status != UCS_OK) return status;
+  const auto* at = reinterpret_cast<const std::byte*>(&attributes.sockaddr);
+  address_.assign(at, at + sizeof attributes.sockaddr);
+  return UCS_OK;
+}
+
+ucs_status_t UcxLanes::make(ucp_ep_params_t& params, ucp_ep_h& ep) {
+  params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE | UCP_EP_PARAM_FIELD_ERR_HANDLER;
+  params.err_mode = network_ ? UCP_ERR_HANDLING_MODE_PEER : UCP_ERR_HANDLING_MODE_NONE;
+  params.err_handler = {&on_error, this};
+  const ucs_status_t status = api_.ucp_ep_create(worker_, &params, &ep);
+  if (status == UCS_OK) eps_.push_back(ep);
+  return status;
+}
+
+void UcxLanes::connect(Lane& lane, std::span<const std::byte> address, std::uint64_t key) {
+  lane.meet(key);
+  if (network_ && lane.key() > key) return;  // the peer does
+  sockaddr_storage to{};
+  ucp_ep_params_t params{};
+  if (network_) {
+    if (address.size() != sizeof to) return lane.fail(UCS_ERR_INVALID_ADDR);
+    std::memcpy(&to, address.data(), sizeof to);
+    params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
+    params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
+    params.sockaddr = {reinterpret_cast<const sockaddr*>(&to), size_of(to)};
+  } else {
+    params.field_mask = UCP_EP_PARAM_FIELD_REMOTE_ADDRESS;
+    params.address = reinterpret_cast<const ucp_address_t*>(address.data());
+  }
+  ucp_ep_h ep = nullptr;
+  if (const ucs_status_t status = make(params, ep); status != UCS_OK) return lane.fail(status);
+  lane.use(ep);
+  if (network_) lane.greet();
+}
+
+void UcxLanes::on_connection(ucp_conn_request_h request, void* self) {
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
+  params.conn_request = request;
+  ucp_ep_h ep = nullptr;
+  (void)static_cast<UcxLanes*>(self)->make(params, ep);  // whose it is says its first message; a failure is the other end's too
+}
+
+void UcxLanes::on_error(void* self, ucp_ep_h ep, ucs_status_t status) {
+  for (auto& [key, lane] : static_cast<UcxLanes*>(self)->lanes_)
+    if (lane->ep() == ep) lane->fail(status);
+}
+
+ucs_status_t UcxLanes::on_message(void* self, const void* head, std::size_t head_bytes, void* data, std::size_t length,
+                                  const ucp_am_recv_param_t* param) {
+  if (head_bytes != kHeadBytes) return UCS_OK;
+  const Head h = decode_head(static_cast<const std::byte*>(head));
+  auto& lanes = static_cast<UcxLanes*>(self)->lanes_;
+  const auto lane = lanes.find(h.key);
+  if (lane == lanes.end()) return UCS_OK;
+  if (lane->second->ep() == nullptr && (param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) lane->second->use(param->reply_ep);
+  return lane->second->take(h, data, length, param->recv_attr);
+}
+
+}  // namespace regroup::ucx
