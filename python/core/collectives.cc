@@ -89,13 +89,14 @@ auto submit(nb::handle self, nb::object in, nb::object out, double timeout_s, F 
 // The shapes: members' blocks in the input, in the output. kRoot*: only at the root.
 enum class Shape { kSame, kOutBlocks, kInBlocks, kBothBlocks };
 
-template <Shape kShape>
+template <Shape kShape, bool kAsync>
 Call shape(PyGroup& py, const nb::object& in, const Output& out, bool mark, bool whole) {
   const ConstArray from = array_of<ConstArray>(in, "array");
   const Array to = target(in, out);
   same_type(from, to);
   Call c{from.data(), to.data(), from.size(), type_of(from.dtype()), {}};
   c.options.mark = mark;
+  c.options.wait_follows = !kAsync;
   const std::size_t n = whole ? py.members : 1;
   if (kShape == Shape::kSame) need(to.size(), from.size(), "out");
   if (kShape == Shape::kOutBlocks && whole) need(to.size(), from.size() * n, "out");
@@ -122,7 +123,7 @@ void bind(nb::class_<PyGroup>& g) {
   g.def(
       name("all_reduce").c_str(),
       [](nb::handle s, nb::object in, Output out, ReduceOp op, bool m, double t) {
-        const Call c = shape<Shape::kSame>(nb::cast<PyGroup&>(s), in, out, m, true);
+        const Call c = shape<Shape::kSame, kAsync>(nb::cast<PyGroup&>(s), in, out, m, true);
         return submit<kAsync>(
             s, in, out, t, [&](Group& x) { return x.all_reduce_async(c.in, c.out, c.count, c.type, op, c.options); });
       },
@@ -132,7 +133,7 @@ void bind(nb::class_<PyGroup>& g) {
   g.def(
       name("reduce").c_str(),
       [](nb::handle s, nb::object in, std::uint32_t root, Output out, ReduceOp op, bool m, double t) {
-        const Call c = shape<Shape::kSame>(nb::cast<PyGroup&>(s), in, out, m, true);
+        const Call c = shape<Shape::kSame, kAsync>(nb::cast<PyGroup&>(s), in, out, m, true);
         return submit<kAsync>(s, in, out, t, [&](Group& x) {
           return x.reduce_async(c.in, c.out, c.count, c.type, op, member(root), c.options);
         });
@@ -143,7 +144,7 @@ void bind(nb::class_<PyGroup>& g) {
   g.def(
       name("broadcast").c_str(),
       [](nb::handle s, nb::object in, std::uint32_t root, bool m, double t) {
-        const Call c = shape<Shape::kSame>(nb::cast<PyGroup&>(s), in, nb::none(), m, true);
+        const Call c = shape<Shape::kSame, kAsync>(nb::cast<PyGroup&>(s), in, nb::none(), m, true);
         return submit<kAsync>(s, in, nb::none(), t, [&](Group& x) {
           return x.broadcast_async(c.out, c.count, c.type, member(root), c.options);
         });
@@ -153,7 +154,7 @@ void bind(nb::class_<PyGroup>& g) {
   g.def(
       name("all_gather").c_str(),
       [](nb::handle s, nb::object in, Output out, bool m, double t) {
-        const Call c = shape<Shape::kOutBlocks>(nb::cast<PyGroup&>(s), in, out, m, true);
+        const Call c = shape<Shape::kOutBlocks, kAsync>(nb::cast<PyGroup&>(s), in, out, m, true);
         return submit<kAsync>(s, in, out, t,
                               [&](Group& x) { return x.all_gather_async(c.in, c.out, c.count, c.type, c.options); });
       },
@@ -164,7 +165,7 @@ void bind(nb::class_<PyGroup>& g) {
   g.def(
       name("reduce_scatter").c_str(),
       [](nb::handle s, nb::object in, Output out, ReduceOp op, bool m, double t) {
-        const Call c = shape<Shape::kInBlocks>(nb::cast<PyGroup&>(s), in, out, m, true);
+        const Call c = shape<Shape::kInBlocks, kAsync>(nb::cast<PyGroup&>(s), in, out, m, true);
         return submit<kAsync>(s, in, out, t, [&](Group& x) {
           return x.reduce_scatter_async(c.in, c.out, c.count, c.type, op, c.options);
         });
@@ -175,7 +176,7 @@ void bind(nb::class_<PyGroup>& g) {
   g.def(
       name("all_to_all").c_str(),
       [](nb::handle s, nb::object in, Output out, bool m, double t) {
-        const Call c = shape<Shape::kBothBlocks>(nb::cast<PyGroup&>(s), in, out, m, true);
+        const Call c = shape<Shape::kBothBlocks, kAsync>(nb::cast<PyGroup&>(s), in, out, m, true);
         return submit<kAsync>(s, in, out, t,
                               [&](Group& x) { return x.all_to_all_async(c.in, c.out, c.count, c.type, c.options); });
       },
@@ -187,7 +188,7 @@ void bind(nb::class_<PyGroup>& g) {
       [rank](nb::handle s, nb::object in, std::uint32_t root, Output out, bool m, double t) {
         const bool here = rank(s) == root;
         if (here && out.is_none()) raise(Code::kInvalid, "gather: the root gives an `out`");
-        Call c = shape<Shape::kOutBlocks>(nb::cast<PyGroup&>(s), in, here ? out : Output(in), m, here);
+        Call c = shape<Shape::kOutBlocks, kAsync>(nb::cast<PyGroup&>(s), in, here ? out : Output(in), m, here);
         if (!here) c.out = nullptr;
         return submit<kAsync>(s, in, out, t, [&](Group& x) {
           return x.gather_async(c.in, c.out, c.count, c.type, member(root), c.options);
@@ -210,6 +211,7 @@ void bind(nb::class_<PyGroup>& g) {
         }
         OpOptions options;
         options.mark = m;
+        options.wait_follows = !kAsync;
         const void* from = here ? all.data() : nullptr;
         const DataType type = type_of(to.dtype());
         return submit<kAsync>(s, in, out, t, [&](Group& x) {
@@ -244,6 +246,7 @@ void bind(nb::class_<PyGroup>& g) {
       [](nb::handle s, bool m, double t) {
         OpOptions options;
         options.mark = m;
+        options.wait_follows = !kAsync;
         return submit<kAsync>(s, nb::none(), nb::none(), t, [&](Group& x) { return x.barrier_async(options); });
       },
       mark = false, timeout = 0.0);
