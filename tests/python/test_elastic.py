@@ -21,13 +21,13 @@ def run(forked, kind, kill_step, killed=-1, ranks=3, **environment):
 
 @pytest.mark.parametrize("kind, killed", [("plain", 1), ("ddp", 0), ("replay", 0)])
 def test_a_killed_rank_comes_back_to_the_same_group_with_the_state_of_the_others(forked, kind, killed):
-    # 20 KB/s: with update= the members make many steps while the 14 KB of state are fetched.
-    ends = run(forked, kind, 60, killed, REGROUP_CATCH_UP_RATE="20000")
+    # 8 KB/s a source: with update= the members make many steps while the 14 KB of state are fetched.
+    ends = run(forked, kind, 60, killed, REGROUP_CATCH_UP_RATE="8000")
     for rank, end in ends.items():
         ran, step = int(end["ran"]), int(end["step"]) + 1
         if rank == killed:
             assert int(end["first"]) >= 60 and ran == step - int(end["first"]), end
-            assert kind != "replay" or (int(end["snapshots"]) >= 1 and int(end["replayed"]) >= 20), end
+            assert kind != "replay" or (int(end["snapshots"]) >= 1 and int(end["replayed"]) >= 5), end
         else:
             assert ran == step and int(end["changes"]) == 2, end  # no step was lost
 
