@@ -121,6 +121,7 @@ struct Life {
   std::uint64_t state = 0;
   std::optional<std::pair<OpId, std::uint64_t>> fetched;
   bool catching_up = false;
+  bool in_change = false, with_other = false;  // while it caught up: an unplanned decision was made; another one did too
 
   explicit Life(MemberConfig config) : member(std::move(config)) {}
   [[nodiscard]] bool runs() const { return alive && !over; }

@@ -37,6 +37,7 @@ enum class FaultKind : std::uint8_t {
   kLinkReset,        // a data link breaks with what is on it
   kAskChange,        // a view change for no reason
   kLeaveAll,         // all leave with ops under way, and maybe a request to fail one; a new world comes behind them
+  kJoinerAndSource,  // an observer that catches up, or is being handed over to, dies together with a member that gives it the state
   kCount
 };
 inline constexpr std::size_t kFaultKinds = static_cast<std::size_t>(FaultKind::kCount);

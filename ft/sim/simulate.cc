@@ -28,6 +28,7 @@ Totals simulate_all(const SimOptions& options, const std::function<void(const To
       totals.lost += run.lost;
       totals.events += run.events, totals.view_changes += run.view_changes, totals.commits += run.commits;
       totals.failures += run.failures, totals.redos += run.redos, totals.joins += run.joins, totals.restarts += run.restarts;
+      totals.joins_in_change += run.joins_in_change, totals.joins_of_two += run.joins_of_two, totals.snapshots_again += run.snapshots_again;
       totals.messages += run.messages, totals.messages_failed += run.messages_failed;
       for (std::size_t i = 0; i < kFaultKinds; ++i) totals.runs_with[i] += run.faults[i] != 0;
       if (!run.violation.empty()) {

@@ -28,6 +28,7 @@ struct Violation {
 struct Totals {
   std::uint64_t seeds = 0, lost = 0, events = 0, view_changes = 0, commits = 0, failures = 0, redos = 0, joins = 0, restarts = 0;
   std::uint64_t messages = 0, messages_failed = 0;  // ends of messages
+  std::uint64_t joins_in_change = 0, joins_of_two = 0, snapshots_again = 0;
   std::array<std::uint64_t, kFaultKinds> runs_with{};  // runs in which a fault of the kind happened
   std::vector<Violation> violations;                   // by seed
 };

@@ -79,6 +79,7 @@ Epoch World::written() {
   r.founded = d.founds();
   r.decision = fingerprint(d);
   disks_[disk_].decisions.push_back(d);
+  for (Life& life : lives_) life.in_change = life.in_change || (life.catching_up && !d.planned);
   record(r);
   for (std::uint32_t i = 0; i < scenario_.members && d.view.members.empty() && disk_ == 0; ++i)
     push(around(scenario_.delay * 10), Ev::kSpawn, i);  // all have left: a new world comes

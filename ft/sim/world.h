@@ -24,6 +24,8 @@ struct RunReport {
   std::string violation;  // empty: none. "G1: ...", with the virtual time
   std::array<std::uint32_t, kFaultKinds> faults{};  // that happened
   std::uint64_t view_changes = 0, commits = 0, failures = 0, messages = 0, messages_failed = 0, redos = 0, joins = 0, events = 0, restarts = 0;
+  // Joins: while a view changed otherwise, two at once; catch-ups begun anew (journal or snapshot over its bound, feeder lost).
+  std::uint64_t joins_in_change = 0, joins_of_two = 0, snapshots_again = 0;
   bool lost = false;      // all members of the last view died: nothing can be decided any more, and nothing was
   std::int64_t virtual_ns = 0;
 };
@@ -110,6 +112,7 @@ class World {
   void fetched(const Event& e);
   void catch_up(Life& life);
   void caught_up(Life& life);
+  bool doomed(Life& joiner, Life* source);
   void end_life(Life& life, Code code);
   void die(Life& life, bool silent);
   [[nodiscard]] bool blocked(std::uint32_t from, std::uint32_t to) const { return cut_[from][to] != 0; }
@@ -188,6 +191,7 @@ class World {
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> link_;
   std::array<std::array<std::uint16_t, kMaxMembers + 1>, kMaxMembers + 1> cut_{};  // by host; the last is the coordinator's
   std::int64_t clog_ = 1;
+  std::optional<std::uint32_t> doom_;  // armed: of the next that catches up (0) or is handed over to (1)
   bool liveness_ = false;
   std::int64_t bound_ = 0;
   // The coordinator.

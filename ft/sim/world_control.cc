@@ -221,7 +221,8 @@ void World::act(Life& life, const MemberAction& action) {
     return report_cut(life);
   }
   if (const auto* fetch = std::get_if<FetchState>(&action)) {
-    const Life* source = life_of(fetch->what.source.inc);
+    Life* source = life_of(fetch->what.source.inc);
+    if (doom_ == 1u && scenario_.follow && doomed(life, source)) return;
     const std::uint64_t from = source == nullptr ? UINT32_MAX : source->index;
     return push(around(scenario_.delay * 10) * clog_ * life.slow, Ev::kFetched, life.index, static_cast<std::uint32_t>(from),
                 fetch->what.plan, fetch->what.op);
@@ -241,13 +242,22 @@ void World::act(Life& life, const MemberAction& action) {
 // An observer that catches up: the transfer takes its time, and a view may end it.
 void World::catch_up(Life& life) {
   if (std::exchange(life.catching_up, true)) return;
+  for (Life& other : lives_)
+    if (&other != &life && other.catching_up && other.runs() && other.replica != life.replica) other.with_other = life.with_other = true;
   push(around(scenario_.delay * 40 + scenario_.think * static_cast<std::int64_t>(rng_.below(8))) * life.slow, Ev::kCaughtUp, life.index);
 }
 
 void World::caught_up(Life& life) {
   life.catching_up = false;
   if (!life.runs() || life.member.phase() != Member::Phase::kObserver) return;
-  if (now_ < life.paused_until || (!liveness_ && rng_.below(8) == 0)) return catch_up(life);  // begins anew
+  if (doom_ == 0u && !lives_.empty()) {
+    auto source = std::find_if(lives_.begin(), lives_.end(), [&](const Life& l) { return l.runs() && l.counter.epoch() != 0; });
+    if (source != lives_.end() && doomed(life, &*source)) return;
+  }
+  if (now_ < life.paused_until || (!liveness_ && rng_.below(8) == 0)) {  // begins anew
+    ++report_.snapshots_again;
+    return catch_up(life);
+  }
   member_on(life, Parked{Readiness::kLevel});
   if (!liveness_ && rng_.below(8) == 0 && life.runs()) {  // its feeder is gone: it is no longer level
     member_on(life, Parked{Readiness::kFounder});
@@ -300,6 +310,7 @@ void World::install(Life& life, const InstallData& order) {
     life.settled = life.fetched->first;
     life.state = life.fetched->second;
     ++report_.joins;
+    report_.joins_in_change += life.in_change, report_.joins_of_two += life.with_other;
   }
   Record r;
   r.life = life.index, r.replica = life.replica, r.what = What::kInstall, r.log = d.view.log, r.epoch = d.view.epoch;

@@ -135,6 +135,7 @@ void World::fault(const Fault& f) {
           member_on(each, LeaveWanted{});
         }
       break;
+    case FaultKind::kJoinerAndSource: doom_ = f.b; return;  // counted when it strikes
     case FaultKind::kCount: return;
   }
   ++report_.faults[static_cast<std::size_t>(f.kind)];
@@ -169,6 +170,19 @@ void World::end_fault(const Event& e) {
       break;
     default: break;
   }
+}
+
+// Both are gone at once, and come back at once, if that was drawn.
+bool World::doomed(Life& joiner, Life* source) {
+  if (liveness_ || !doom_ || source == nullptr || !source->runs() || source->counter.epoch() == 0) return false;
+  doom_.reset();
+  const std::int64_t back = around(scenario_.suspicion.ns / 4);
+  for (Life* each : {&joiner, source}) {
+    die(*each, false);
+    push(back, Ev::kSpawn, each->replica);
+  }
+  ++report_.faults[static_cast<std::size_t>(FaultKind::kJoinerAndSource)];
+  return true;
 }
 
 // Anywhere in a member's work, however unlikely a drawn moment would hit it.

@@ -36,6 +36,9 @@ TEST_CASE("500 seeds break no guarantee, and every kind of fault and of recovery
   }
   CHECK(totals.redos > 500);
   CHECK(totals.joins > 100);
+  CHECK(totals.joins_in_change > 20);
+  CHECK(totals.joins_of_two > 20);
+  CHECK(totals.snapshots_again > 20);
   CHECK(totals.failures > 100);
   CHECK(totals.messages > 20'000);
   CHECK(totals.messages_failed > 500);

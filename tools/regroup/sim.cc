@@ -33,6 +33,7 @@ json to_json(const sim::Totals& t, const sim::SimOptions& o, double wall_s) {
   json kinds;
   for (std::size_t i = 0; i < sim::kFaultKinds; ++i) kinds[name_of(static_cast<sim::FaultKind>(i))] = t.runs_with[i];
   kinds["view_changes"] = t.view_changes, kinds["commits"] = t.commits, kinds["redos"] = t.redos;
+  kinds["joins_in_change"] = t.joins_in_change, kinds["joins_of_two"] = t.joins_of_two, kinds["snapshots_again"] = t.snapshots_again;
   kinds["message_ends"] = t.messages, kinds["failed_message_ends"] = t.messages_failed;
   kinds["failed_ops"] = t.failures, kinds["joins"] = t.joins, kinds["restarts"] = t.restarts, kinds["all_lost"] = t.lost;
   json violations = json::array();
