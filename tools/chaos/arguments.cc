@@ -26,7 +26,7 @@ Result<std::vector<E>> parse(std::string_view list, const char* what) {
 }  // namespace
 
 const char* name_of(FaultKind kind) {
-  constexpr const char* names[] = {"kill", "view_change_kill", "stop", "partition", "coordinator", "duplicate"};
+  constexpr const char* names[] = {"kill", "view_change_kill", "stop", "partition", "coordinator", "duplicate", "join"};
   return names[static_cast<int>(kind)];
 }
 

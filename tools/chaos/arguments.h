@@ -18,6 +18,7 @@ enum class FaultKind : std::uint8_t {
   kPartition,       // see CutKind; network only
   kCoordinator,     // SIGKILL and start again, or SIGSTOP and SIGCONT; alone, or a member dies with it
   kDuplicate,       // a second process with the same rank; then one of the two dies
+  kJoin,            // one or two ranks come back; while they do, one of them or a member dies, or both at once
   kCount
 };
 [[nodiscard]] const char* name_of(FaultKind kind);

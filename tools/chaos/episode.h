@@ -60,6 +60,7 @@ class Episode {
   Status partition();
   Status coordinator();
   Status duplicate();
+  Status join();
   Status restart(int rank, const std::string& points = "");
   // Lets the rank be a process that stops itself at the point, and waits until it has; false: the point was not reached.
   Result<Instant> stop_at(int rank, const std::string& point, const std::function<Status()>& meanwhile = {});

@@ -37,6 +37,7 @@ Status Episode::fault(FaultKind kind) {
       if (s.ok()) s = wait_until("members connected to the new coordinator", hang_bound(), [this] { return fleet_.coordinated(); });
       break;
     case FaultKind::kDuplicate: s = duplicate(); break;
+    case FaultKind::kJoin: s = join(); break;
     case FaultKind::kCount: break;
   }
   if (s.ok()) return s;
@@ -223,6 +224,41 @@ Status Episode::duplicate() {
   const Instant at = fleet_.kill(fleet_.slot_of(rank));
   fleet_.name(rank, *second);  // it takes over
   return measure("duplicate", bit(rank), at);
+}
+
+// Ranks are lost and come back, two of them at once in half of the cases; while they join, somebody dies.
+Status Episode::join() {
+  const int first = drawn_rank();
+  int second = drawn_rank(), member = drawn_rank();
+  while (second == first) second = drawn_rank();
+  const bool two = rng_.below(2) == 0 && setup_.arguments.members - setup_.arguments.spared > 3;
+  while (member == first || member == second) member = drawn_rank();
+  const Bits joiners = bit(first) | (two ? bit(second) : 0);
+  excused_ = joiners;
+  how_ = "ranks " + std::to_string(first) + (two ? ", " + std::to_string(second) : "") + ", to join";
+  const Instant lost = fleet_.kill(fleet_.slot_of(first));
+  if (two) fleet_.kill(fleet_.slot_of(second));
+  tally_.faults["kill"] += two ? 2 : 1;
+  if (Status s = measure("kill", joiners, lost); !s.ok()) return s;
+  if (Status s = restart(first); !s.ok()) return s;
+  if (two)
+    if (Status s = restart(second); !s.ok()) return s;
+  if (Status s = wait_for(drawn(20, 400)); !s.ok()) return s;  // a process is some 20 ms old when it joins
+  const std::uint64_t way = rng_.below(3);  // who dies: a joiner, a member, both
+  excused_ |= way != 0 ? bit(member) : 0;
+  how_ += way == 0 ? ", one of them dies" : way == 1 ? ", and a member dies" : ", one dies and a member with it";
+  ++tally_.faults["join"];
+  const Instant at = now();
+  if (way != 0) fleet_.kill(fleet_.slot_of(member));
+  if (way != 1) fleet_.kill(fleet_.slot_of(first));
+  const Bits dead = (way != 0 ? bit(member) : 0) | (way != 1 ? bit(first) : 0);
+  if (way != 0)
+    if (Status s = wait_until("commits without the dead", hang_bound(), [&] { return last_commit(dead | joiners, at, epoch_before(bit(member), at)).ns > 0; });
+        !s.ok())
+      return s;
+  if (way != 1)
+    if (Status s = restart(first); !s.ok()) return s;
+  return way != 0 ? restart(member) : Status{};
 }
 
 }  // namespace regroup::chaos

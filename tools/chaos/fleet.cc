@@ -48,6 +48,7 @@ Status Fleet::start() {
   s.seed = setup_.arguments.seed;
   s.max_bytes = setup_.arguments.max_bytes;
   s.depth = setup_.depth;
+  s.follow = setup_.follow;
   std::strncpy(s.transport, setup_.arena == Arena::kTcp ? "tcp" : "auto", sizeof s.transport - 1);
   if (Status started = start_coordinator(); !started.ok()) return started;
   slots_of_.resize(s.ranks);

@@ -23,6 +23,7 @@ struct FleetSetup {
   ChaosArguments arguments;
   Arena arena = Arena::kShm;
   std::uint32_t depth = 1;
+  bool follow = false;
   Network* network = nullptr;  // kNet
 };
 

@@ -25,12 +25,13 @@ struct SeenView {
 };
 
 struct Settings {
-  static constexpr std::uint32_t kLayout = 1;
+  static constexpr std::uint32_t kLayout = 2;
   std::uint32_t layout = kLayout;
   std::uint32_t ranks = 0;
   std::uint64_t seed = 0;
   std::uint64_t max_bytes = 0;  // of an all-reduce
   std::uint32_t depth = 1;      // ops in flight at most; over 1 there is no registered state
+  std::uint32_t follow = 0;     // 1: more of it, and who comes back catches up with it while the others go on
   char transport[16] = {};
 };
 

@@ -58,8 +58,9 @@ Status run(ChaosArguments a, Tally& tally) {
     FleetSetup setup;
     setup.arguments = a;
     setup.arena = a.arenas[i];
-    // Odd seeds: several ops in flight; even ones: registered state, one at a time.
+    // Odd seeds: several ops in flight; even ones: registered state, one at a time, half of these with catch-up.
     setup.depth = (a.seed + i) % 2 == 0 ? 1 : 4;
+    setup.follow = (a.seed + i) % 4 == 0;
     std::unique_ptr<Network> network;
     if (setup.arena == Arena::kNet) {
       auto made = Network::make(std::min(a.members, Network::kMaxHosts));

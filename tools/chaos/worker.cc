@@ -19,7 +19,7 @@ namespace {
 
 constexpr double kJoinS = 60;
 constexpr double kWaitS = 60;
-constexpr std::size_t kStateWords = 4096;
+constexpr std::size_t kStateWords = 4096, kFollowWords = 256 << 10;
 constexpr std::size_t kCheckedInput = 64 << 10;  // bytes up to which an input is compared again
 
 std::uint64_t bits_of(const ViewInfo& view) {
@@ -36,13 +36,15 @@ class Worker {
         rank_(rank),
         program_(page.settings.seed, page.settings.ranks, page.settings.max_bytes, page.settings.depth),
         stateful_(page.settings.depth == 1),
-        state_(kStateWords) {}
+        follow_(page.settings.follow != 0),
+        state_(follow_ ? kFollowWords : kStateWords) {}
 
   Status run(Options options) {
     options.on_view = [this](const ViewInfo& view) {
       if (!slot_.views.push({view.epoch, bits_of(view), now().ns})) slot_.lost_views.fetch_add(1);
     };
     if (stateful_) options.state.push_back({"chaos", state_.data(), state_.size() * sizeof(std::uint64_t)});
+    if (follow_) catch_up_with(options);
     auto group = Group::join(std::move(options));
     if (!group.ok()) return group.error();
     group_ = std::move(*group);
@@ -54,6 +56,18 @@ class Worker {
   }
 
  private:
+  // A transfer takes some steps, and its bounds are so low that large results of a few steps reach them.
+  void catch_up_with(Options& options) {
+    options.catch_up_rate = 4 << 20;
+    options.snapshot_bytes = 1 << 20;
+    options.journal_bytes = 8 << 20, options.spill_bytes = 16 << 20;
+    options.apply = [this](std::uint64_t step, std::span<const StepResult> results) -> Status {
+      if (results.size() != 1 || results[0].code != Code::kOk) return {Code::kInvalid, "not the results of a step"};
+      update_state(step - 1, results[0].data, results[0].bytes, results[0].contributors);
+      return {};
+    };
+  }
+
   struct Buffers {
     void *in = nullptr, *out = nullptr;
   };
@@ -142,16 +156,25 @@ class Worker {
     if (!p.op.in_place && p.op.count * size_of(p.op.type) <= kCheckedInput)
       wrong += program_.count_changed(p.op, p.step, rank_, p.in);
     c.wrong = static_cast<std::uint32_t>(wrong);
-    if (stateful_) c.state = update_state(p, c.contributors);
+    if (stateful_) {
+      const StateRange range{0, place_of(p.step) * sizeof(std::uint64_t), sizeof(std::uint64_t)};
+      if (Status s = group_->begin_update({&range, 1}); !s.ok()) return s;
+      update_state(p.step, p.out, p.op.count * size_of(p.op.type), outcome.contributors());
+      if (Status s = group_->end_update(); !s.ok()) return s;
+      c.state = digest();
+    }
     return publish(c);
   }
 
   // A word of the state moves with every step and depends on all words before it; the digest is of the whole state.
-  std::uint64_t update_state(const Pending& p, std::uint64_t contributors) {
-    const std::size_t at = p.step % kStateWords;
+  [[nodiscard]] std::size_t place_of(std::uint64_t step) const { return step * 40503 % state_.size(); }
+  void update_state(std::uint64_t step, const void* result, std::size_t bytes, std::uint64_t contributors) {
+    const std::size_t at = place_of(step);
     std::uint64_t first = 0;
-    std::memcpy(&first, p.out, std::min<std::size_t>(p.op.count * size_of(p.op.type), sizeof first));
-    state_[at] = (state_[at] ^ state_[(at + kStateWords - 1) % kStateWords]) * 0x9e3779b97f4a7c15ull + first + contributors;
+    if (bytes != 0) std::memcpy(&first, result, std::min(bytes, sizeof first));
+    state_[at] = (state_[at] ^ state_[place_of(step - std::min<std::uint64_t>(step, 1))]) * 0x9e3779b97f4a7c15ull + first + contributors;
+  }
+  [[nodiscard]] std::uint64_t digest() const {
     std::uint64_t digest = 1;
     for (const std::uint64_t word : state_) digest = (digest ^ word) * 0x100000001b3ull;
     return digest;
@@ -171,7 +194,7 @@ class Worker {
   Slot& slot_;
   const std::uint32_t rank_;
   Program program_;
-  const bool stateful_;
+  const bool stateful_, follow_;
   std::vector<std::uint64_t> state_;
   std::vector<std::unique_ptr<std::byte[]>> owned_;
   std::vector<Buffers> registered_, private_;
