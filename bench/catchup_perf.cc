@@ -3,10 +3,12 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "bench/catchup/experiment.h"
 #include "bench/report.h"
 #include "bench/stats.h"
+#include "regroup/options.h"
 
 using namespace regroup;
 using namespace regroup::bench;
@@ -22,13 +24,14 @@ nlohmann::json summary(const catchup::Arguments& a, const std::vector<catchup::J
   using J = catchup::Join;
   nlohmann::json json;
   json["ranks"] = a.ranks, json["state_bytes"] = a.state, json["touch_bytes"] = a.touch, json["grad_bytes"] = a.grad;
-  json["step_ms"] = a.step_ms, json["rate"] = a.rate, json["transport"] = a.transport, json["joins"] = joins.size();
+  json["step_ms"] = a.step_ms, json["rate"] = a.rate, json["share"] = a.share < 0 ? regroup::Options().catch_up_share : a.share, json["transport"] = a.transport, json["joins"] = joins.size();
   json["gap_ms_max_before"] = median([](const J& j) { return j.gap_before_ms; });
   json["gap_ms_max_during"] = median([](const J& j) { return j.gap_during_ms; });
   json["step_ms_mean_before"] = median([](const J& j) { return j.mean_before_ms; });
   json["step_ms_mean_during"] = median([](const J& j) { return j.mean_during_ms; });
   json["ready_to_contributor_ms"] = median([](const J& j) { return j.contributor_ms; });
   json["ready_to_first_commit_ms"] = median([](const J& j) { return j.length_ms; });
+  json["kill_to_commit_ms"] = median([](const J& j) { return j.kill_to_commit_ms; });
   json["replayed_steps"] = median([](const J& j) { return j.replayed; });
   int stalled = 0;
   bool equal = true;
@@ -36,8 +39,8 @@ nlohmann::json summary(const catchup::Arguments& a, const std::vector<catchup::J
     stalled += j.stalled;
     equal = equal && j.digests_equal;
     json["bytes_per_source"].push_back(j.bytes_per_source);
-    json["each"].push_back({{"gap_before", j.gap_before_ms}, {"gap_during", j.gap_during_ms}, {"contributor_ms", j.contributor_ms},
-                            {"replayed", j.replayed}, {"snapshots", j.snapshots}, {"stalled", j.stalled}});
+    json["each"].push_back({{"gap_before", j.gap_before_ms}, {"gap_during", j.gap_during_ms}, {"contributor_ms", j.contributor_ms}, {"first_commit_ms", j.length_ms}, {"kill_to_commit_ms", j.kill_to_commit_ms},
+                            {"replayed", j.replayed}, {"snapshots", j.snapshots}, {"stalled", j.stalled}, {"trouble", j.trouble}});
   }
   int killed = 0;
   std::uint64_t redone = 0;
@@ -62,17 +65,25 @@ int main(int argc, char** argv) {
   app.add_option("--touch", a.touch, "bytes of it that each step changes")->transform(size);
   app.add_option("--grad", a.grad, "bytes of the all-reduce of a step")->transform(size);
   app.add_option("--rate", a.rate, "bytes/s that a source sends (throttle); 0: no bound")->transform(size);
+  app.add_option("--share", a.share, "of a core that a source's transfer may take (throttle); 0: no bound")->check(CLI::Range(0.0, 1.0));
   app.add_option("--step-ms", a.step_ms, "what a step computes (sleeps)");
   app.add_option("--joins", a.joins)->check(CLI::Range(1, 1000));
   app.add_option("--joiner-kills", a.joiner_kills, "kills of the joiner while it joins, before every join")->check(CLI::Range(0, 1000));
-  app.add_option("--fault", a.fault, "of a source while a rank joins")->check(CLI::IsMember({"none", "source-kill", "source-stop"}));
+  app.add_option("--fault", a.fault, "while a rank joins: of a source, or of both")
+      ->check(CLI::IsMember({"none", "source-kill", "source-stop", "source-corrupt", "both-kill"}));
   app.add_option("--transport", a.transport)->check(CLI::IsMember({"auto", "shm", "tcp", "ucx"}));
+  app.add_option("--host", a.host, "address that the coordinator listens at");
+  std::string rank_in;
+  app.add_option("--rank-in", rank_in, "words before a rank's command, %r is the rank (bench/catchup/links.sh)");
   app.add_option("--json", a.json, "new file for the figures");
   app.add_option("--member", member)->group("");
   CLI11_PARSE(app, argc, argv);
   if (member >= 0) return catchup::run_member(member);
   if (a.grad < 8 || a.state < 4096 || a.touch < 8) return std::fprintf(stderr, "catchup_perf: error: sizes are too small\n"), 2;
+  if (a.fault != "none" && a.ranks < 4) return std::fprintf(stderr, "catchup_perf: error: --fault needs 4 ranks\n"), 2;
   a.ranks = std::max(a.ranks, 2);
+  std::istringstream words(rank_in);
+  for (std::string word; words >> word;) a.rank_in.push_back(word);
   a.state = a.state / 8 * 8, a.touch = a.touch / 8 * 8, a.grad = a.grad / 8 * 8;
   std::vector<catchup::Join> joins;
   Status status;

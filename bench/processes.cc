@@ -104,10 +104,10 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-Status CoordinatorProcess::start(const std::string& folder) {
+Status CoordinatorProcess::start(const std::string& folder, const std::string& host) {
   const std::string output = folder + "/coordinator.out";
   const std::string prefix = "coordinator ";
-  auto pid = start_process({program_folder() + "/regroup", "coordinator", "--listen", "127.0.0.1:0", "--log",
+  auto pid = start_process({program_folder() + "/regroup", "coordinator", "--listen", host + ":0", "--log",
                             folder + "/views.log", "--create"},
                            {}, output);
   if (!pid.ok()) return pid.error();

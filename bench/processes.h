@@ -43,7 +43,7 @@ class CoordinatorProcess {
   CoordinatorProcess() = default;
   CoordinatorProcess(const CoordinatorProcess&) = delete;
   CoordinatorProcess& operator=(const CoordinatorProcess&) = delete;
-  Status start(const std::string& folder);
+  Status start(const std::string& folder, const std::string& host = "127.0.0.1");
   [[nodiscard]] const std::string& address() const { return address_; }  // host:port
   [[nodiscard]] pid_t pid() const { return pid_; }
 

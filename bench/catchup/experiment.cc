@@ -16,13 +16,13 @@ namespace regroup::bench::catchup {
 
 Status Experiment::start() {
   if (folder_.path().empty()) return {Code::kSystem, "no temporary folder can be made (TMPDIR)"};
-  if (Status s = coordinator_.start(folder_.path()); !s) return s;
+  if (Status s = coordinator_.start(folder_.path(), arguments_.host); !s) return s;
   fd_ = ::memfd_create("regroup-catchup", 0);  // inherited: no MFD_CLOEXEC
   page_ = fd_ < 0 ? nullptr : map(fd_, true);
   if (page_ == nullptr) return {Code::kSystem, "the shared page"};
   Settings& s = page_->settings;
   s.state = arguments_.state, s.touch = std::min(arguments_.touch, arguments_.state), s.grad = arguments_.grad;
-  s.rate = arguments_.rate, s.step_ms = arguments_.step_ms, s.ranks = static_cast<std::uint32_t>(arguments_.ranks);
+  s.rate = arguments_.rate, s.share = arguments_.share, s.step_ms = arguments_.step_ms, s.ranks = static_cast<std::uint32_t>(arguments_.ranks);
   std::strncpy(s.transport, arguments_.transport.c_str(), sizeof s.transport - 1);
   pids_.assign(s.ranks, -1);
   for (int r = 0; r < arguments_.ranks; ++r)
@@ -31,7 +31,11 @@ Status Experiment::start() {
 }
 
 Status Experiment::start_rank(int rank) {
-  Result<pid_t> pid = start_process({program_folder() + "/catchup_perf", "--member", std::to_string(fd_)},
+  std::vector<std::string> command = arguments_.rank_in;
+  for (std::string& word : command)
+    if (const std::size_t at = word.find("%r"); at != std::string::npos) word.replace(at, 2, std::to_string(rank));
+  for (const std::string& word : {program_folder() + "/catchup_perf", std::string("--member"), std::to_string(fd_)}) command.push_back(word);
+  Result<pid_t> pid = start_process(command,
                                     {{"REGROUP_COORDINATOR", coordinator_.address()},
                                      {"REGROUP_RANK", std::to_string(rank)},
                                      {"REGROUP_WORLD_SIZE", std::to_string(arguments_.ranks)},
@@ -75,20 +79,35 @@ Experiment::Gaps Experiment::gaps(std::int64_t from, std::int64_t to, double lim
   return all;
 }
 
+double Experiment::commit_after_ms(std::int64_t from, int members) const {
+  std::int64_t last = from;
+  for (int r = 0; r + 1 < arguments_.ranks; ++r) {
+    const Part& part = page_->parts[r];
+    const std::uint64_t head = std::min<std::uint64_t>(steps(r), kCommits);
+    std::uint64_t i = head;
+    while (i > 0 && part.commit_ns[i - 1] > from && part.commit_members[i - 1] == members) --i;
+    if (i < head) last = std::max(last, part.commit_ns[i]);
+  }
+  return static_cast<double>(last - from) / 1e6;
+}
+
 Result<Join> Experiment::join_once() {
   const int victim = arguments_.ranks - 1;
   Part& part = page_->parts[victim];
+  const std::int64_t killed = now_ns();
   ::kill(pids_.back(), SIGKILL);
   ::waitpid(std::exchange(pids_.back(), -1), nullptr, 0);
   const std::uint64_t settled = steps(0) + 5;
   if (Status s = wait([&] { return steps(0) >= settled; }, "commits after the kill"); !s) return s.error();
   Join join;
+  join.kill_to_commit_ms = commit_after_ms(killed, victim);
   if (Status s = kill_joiners(join); !s) return s.error();
   const std::int64_t quiet = now_ns();
   const auto stretch = static_cast<std::int64_t>(std::max(last_length_ms_ * 1.5, 500.0) * 1e6);
   if (Status s = wait([&] { return now_ns() - quiet > stretch; }, "the undisturbed stretch"); !s) return s.error();
   const std::int64_t quiet_end = now_ns();
   part.first_ns.store(0), part.ready_ns.store(0);
+  if (Status s = corrupt_source(); !s) return s.error();
   if (Status s = start_rank(victim); !s) return s.error();
   if (Status s = wait([&] { return part.ready_ns.load() != 0; }, "the joiner's process"); !s) return s.error();
   if (arguments_.fault != "none")
@@ -104,6 +123,7 @@ Result<Join> Experiment::join_once() {
   join.gap_before_ms = before.longest_ms, join.mean_before_ms = before.mean_ms;
   join.gap_during_ms = during.longest_ms, join.mean_during_ms = during.mean_ms;
   join.stalled = during.over;
+  join.trouble = part.trouble;
   join.replayed = part.replayed.load(), join.snapshots = part.snapshots.load();
   for (int r = 0; r < victim; ++r) join.bytes_per_source.push_back(part.source_bytes[r].load());
   if (arguments_.fault != "none")

@@ -17,11 +17,13 @@ namespace regroup::bench::catchup {
 struct Arguments {
   int ranks = 4;
   std::uint64_t state = 64u << 20, touch = 16u << 20, grad = 1u << 20, rate = 0;
-  double step_ms = 50;
+  double step_ms = 50, share = -1;
   int joins = 10;
   std::string transport = "auto", json;
+  std::string host = "127.0.0.1";     // where the coordinator listens
+  std::vector<std::string> rank_in;   // put before a rank's command, "%r" is the rank: a network namespace of its own
   int joiner_kills = 0;         // before every join: so often is the joiner killed while it joins
-  std::string fault = "none";   // of a source during the join: source-kill, source-stop
+  std::string fault = "none";   // during the join: of a source (source-kill, source-stop, source-corrupt), or both-kill
 };
 
 struct Join {
@@ -33,6 +35,8 @@ struct Join {
   std::uint64_t replayed = 0, snapshots = 0;
   std::vector<std::uint64_t> bytes_per_source;
   bool digests_equal = false;
+  std::string trouble;
+  double kill_to_commit_ms = 0;       // of the rank before it joins: to the last survivor's first commit without it
   int killed_joining = 0;             // kills that met the joiner before it was in a view
   std::uint64_t redone_for_them = 0;  // ops that the others did again because of those
   std::int64_t descriptors_more = 0, resident_more_kib = 0;  // of rank 0, from the second kill to the last
@@ -56,6 +60,8 @@ class Experiment {
   };
   [[nodiscard]] Gaps gaps(std::int64_t from, std::int64_t to, double limit_ms) const;
   Status compare_digests(Join& join);
+  // To the last survivor's first commit of so many members after `from`.
+  [[nodiscard]] double commit_after_ms(std::int64_t from, int members) const;
   // faults.cc
   struct Cost {
     std::uint64_t redone = 0, descriptors = 0, resident_kib = 0;
@@ -63,6 +69,7 @@ class Experiment {
   [[nodiscard]] Cost cost() const;
   Result<bool> kill_joiner(double after_ms);
   Status kill_joiners(Join& join);
+  Status corrupt_source();
   Status hurt_source(double after_ms);
   Status mend_source();
 

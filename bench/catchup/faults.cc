@@ -65,25 +65,48 @@ Status Experiment::kill_joiners(Join& join) {
   return {};
 }
 
-// Something happens to rank 1, a source, some time after the joiner has begun.
+// Rank 1, a source, holds wrong bytes before anybody joins.
+Status Experiment::corrupt_source() {
+  if (arguments_.fault != "source-corrupt") return {};
+  page_->parts[1].corrupt.store(1);
+  return wait([&] { return page_->parts[1].corrupt.load() == 2; }, "the source's wrong bytes");
+}
+
+// Something happens to rank 1, a source, some time after the joiner has begun; to both of them: they begin again together.
 Status Experiment::hurt_source(double after_ms) {
-  const Part& joiner = page_->parts[arguments_.ranks - 1];
-  const std::int64_t at = joiner.ready_ns.load() + static_cast<std::int64_t>(after_ms * 1e6);
+  if (arguments_.fault == "source-corrupt") return {};
+  const int joiner = arguments_.ranks - 1;
+  const std::int64_t at = page_->parts[joiner].ready_ns.load() + static_cast<std::int64_t>(after_ms * 1e6);
   if (Status s = wait([&] { return now_ns() >= at; }, "the moment of the fault"); !s) return s;
-  const bool kill = arguments_.fault == "source-kill";
-  ::kill(pids_[1], kill ? SIGKILL : SIGSTOP);
-  if (!kill) return {};
+  if (arguments_.fault == "source-stop") return ::kill(pids_[1], SIGSTOP), Status();
+  const bool both = arguments_.fault == "both-kill";
+  ::kill(pids_[1], SIGKILL);
+  if (both) ::kill(pids_.back(), SIGKILL);
   ::waitpid(std::exchange(pids_[1], -1), nullptr, 0);
-  return {};
+  if (!both) return {};
+  ::waitpid(std::exchange(pids_.back(), -1), nullptr, 0);
+  const std::uint64_t next = steps(0) + 3;
+  if (Status s = wait([&] { return steps(0) >= next; }, "commits after the two deaths"); !s) return s;
+  for (const int rank : {1, joiner}) {
+    page_->parts[rank].first_ns.store(0), page_->parts[rank].ready_ns.store(0);
+    if (Status s = start_rank(rank); !s) return s;
+  }
+  return wait([&] { return page_->parts[1].ready_ns.load() != 0 && page_->parts[joiner].ready_ns.load() != 0; }, "the two processes");
 }
 
 // The source goes on, or begins again, so that the next join finds all.
 Status Experiment::mend_source() {
+  if (arguments_.fault == "source-corrupt") {
+    ::kill(pids_[1], SIGKILL);
+    ::waitpid(std::exchange(pids_[1], -1), nullptr, 0);
+    page_->parts[1].corrupt.store(0);
+  }
   if (pids_[1] > 0) {
     ::kill(pids_[1], SIGCONT);
   } else {
     page_->parts[1].first_ns.store(0);
     if (Status s = start_rank(1); !s) return s;
+    if (Status s = wait([&] { return page_->parts[1].first_ns.load() != 0; }, "the source's return"); !s) return s;
   }
   return wait([&] { return page_->parts[0].members.load() == static_cast<std::uint64_t>(arguments_.ranks); }, "all members", 120);
 }

@@ -33,12 +33,14 @@ class Member {
     mine_.ready_ns.store(now_ns());
     Result<std::unique_ptr<Group>> group = Group::join(std::move(options));
     if (!group) return group.error();
-    mine_.joined_ns.store(now_ns());
+    const std::int64_t joined = now_ns();
     const CatchUp report = (*group)->caught_up();
     mine_.replayed.store(report.replayed_steps), mine_.snapshots.store(report.snapshots);
     mine_.caught_up_us.store(static_cast<std::int64_t>(report.seconds * 1e6));
     for (const auto& [id, bytes] : report.bytes_per_source)
       if (id.replica < kMaxRanks) mine_.source_bytes[id.replica].store(bytes);
+    std::snprintf(mine_.trouble, sizeof mine_.trouble, "%s", report.trouble.c_str());
+    mine_.joined_ns.store(joined);
     std::vector<std::uint64_t> gradient(sum_.size());
     while (page_.stop.load() == 0)
       if (Status s = step(**group, gradient); !s) return s;
@@ -61,9 +63,13 @@ class Member {
     update(number, sum_.data());
     if (Status s = group.end_update(); !s) return s;
     const std::uint64_t head = mine_.head.load();
-    if (head < kCommits) mine_.commit_ns[head] = at;
+    if (head < kCommits) mine_.commit_ns[head] = at, mine_.commit_members[head] = static_cast<std::uint8_t>(got->contributors());
     mine_.head.store(head + 1, std::memory_order_release);
     if (mine_.first_ns.load() == 0) mine_.first_ns.store(at);
+    if (mine_.corrupt.load() == 1) {  // as bad memory would: a bit of every stripe
+      for (std::size_t i = 0; i < state_.size(); i += 8192) state_[i] ^= 1;
+      mine_.corrupt.store(2);
+    }
     if (number == page_.digest_at.load()) {
       mine_.digest.store(group.state_digests()[0]);
       mine_.digest_step.store(number);
@@ -104,6 +110,7 @@ int run_member(int page_fd) {
   }
   options->transport = page->settings.transport;
   options->catch_up_rate = page->settings.rate;
+  if (page->settings.share >= 0) options->catch_up_share = page->settings.share;
   const int rank = options->rank;
   const Status status = Member(*page, rank).run(std::move(*options));
   if (status.ok()) return 0;

@@ -17,6 +17,7 @@ struct Settings {
   std::uint64_t touch = 0;   // bytes of it that each step changes
   std::uint64_t grad = 0;    // bytes of the all-reduce
   std::uint64_t rate = 0;    // bytes/s a source sends; 0: no bound
+  double share = -1;         // of a core that a transfer may take; negative: the default
   double step_ms = 0;
   std::uint32_t ranks = 0;
   char transport[16] = {};
@@ -30,11 +31,14 @@ struct Part {  // of one rank, over its lives
   std::atomic<std::uint64_t> digest_step{0};
   std::atomic<std::uint64_t> digest{0};
   std::atomic<std::uint64_t> replayed{0}, snapshots{0};
+  std::atomic<std::uint32_t> corrupt{0};              // 1: damage your own state; 2: done
   std::atomic<std::uint64_t> redone{0};               // ops that took more than one attempt
   std::atomic<std::uint64_t> epoch{0}, members{0};    // of the last commit
   std::atomic<std::int64_t> caught_up_us{0};
   std::atomic<std::uint64_t> source_bytes[kMaxRanks] = {};
+  char trouble[160] = {};                             // of its last join; written before joined_ns
   std::int64_t commit_ns[kCommits] = {};
+  std::uint8_t commit_members[kCommits] = {};
 };
 
 struct Page {

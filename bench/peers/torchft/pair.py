@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Regroup and torchft, run for run in alternation: three replicas, a 16 MiB all-reduce a step, 64 MiB of state, of which a
+step changes 16 MiB, no computation. One replica is killed and comes back. `pair.py BUILD [ROUNDS]`; needs root (run.sh)."""
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def ours(build):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "r.json")
+        subprocess.run([os.path.join(build, "bin", "catchup_perf"), "--ranks", "3", "--state", "64M", "--touch", "16M", "--grad", "16M",
+                        "--step-ms", "0", "--joins", "1", "--json", path], check=True, stdout=subprocess.DEVNULL, timeout=120)
+        with open(path, encoding="utf-8") as file:
+            report = json.load(file)
+    each = report["each"][0]
+    return {"kill to commit": report["kill_to_commit_ms"], "steps thrown away": 0 if report["digests_equal"] else None,
+            "longest gap at the join": max(each["gap_before"], each["gap_during"]), "ready to contributor": each["first_commit_ms"]}
+
+
+def theirs(join_ms):
+    done = subprocess.run([os.path.join(HERE, "run.sh"), "--runs", "1", "--join-ms", str(join_ms)], check=True, text=True,
+                          stdout=subprocess.PIPE, timeout=300)
+    run = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    if "error" in run:
+        raise RuntimeError(run["error"])
+    return {"kill to commit": run["kill_to_commit_ms"], "steps thrown away": run["failed_steps"] + run["join_failed_steps"],
+            "longest gap at the join": run["join_max_gap_survivors"], "ready to contributor": run["manager_to_participating"]}
+
+
+def main():
+    build, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    sides = {"Regroup": lambda: ours(build), "torchft, join timeout 100 ms": lambda: theirs(100)}
+    runs = {name: [] for name in sides}
+    for turn in range(rounds):
+        for name, run in sides.items():
+            runs[name].append(run())
+            print(turn, name, runs[name][-1], flush=True)
+    names = list(runs["Regroup"][0])
+    print("| min / median / max, ms | " + " | ".join(runs) + " |\n|" + " --- |" * (len(runs) + 1))
+    for key in names:
+        cells = []
+        for side in runs.values():
+            values = [r[key] for r in side]
+            cells.append(f"{min(values):.0f} / {statistics.median(values):.0f} / {max(values):.0f}")
+        print(f"| {key} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
