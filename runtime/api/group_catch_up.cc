@@ -68,6 +68,9 @@ CatchUp GroupImpl::caught_up() const {
   report.seconds = caught_up_.seconds;
   report.snapshots = caught_up_.rounds;
   report.replayed_steps = caught_up_.replayed;
+  report.trouble = caught_up_.last_trouble;
+  report.kept_bytes = caught_up_.kept;
+  report.compared_bytes = caught_up_.compared;
   report.bytes_per_source = caught_up_.sources;
   return report;
 }

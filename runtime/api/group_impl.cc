@@ -226,7 +226,7 @@ std::string GroupImpl::status_json() const {
     c["bytes"] = p.bytes, c["bytes_total"] = p.bytes_total;
     c["step"] = p.step, c["replayed"] = p.replayed;
     c["journal_ops"] = p.journal_ops, c["journal_bytes"] = p.journal_bytes;
-    c["snapshots"] = p.rounds, c["seconds"] = p.seconds;
+    c["snapshots"] = p.rounds, c["seconds"] = p.seconds, c["kept_bytes"] = p.kept;
     if (p.rate > 0) c["left_s"] = static_cast<double>(p.bytes_total - std::min(p.bytes, p.bytes_total)) / p.rate;
     if (!p.last_trouble.empty()) c["trouble"] = p.last_trouble;
   }

@@ -93,6 +93,7 @@ Status GroupImpl::open_listeners(const std::string& coordinator) {
     holder.snapshot_bytes = options_.snapshot_bytes;
     holder.feed_bytes = options_.feed_bytes;
     holder.rate = options_.catch_up_rate;
+    holder.share = options_.catch_up_share;
     holder.busy = [this] {
       const Engine::Snapshot s = engine_.snapshot();
       return s.submitted != s.committed;

@@ -81,6 +81,7 @@ void each(Self& o, F f) {
   f("snapshot_bytes", false, o.snapshot_bytes);
   f("feed_bytes", false, o.feed_bytes);
   f("catch_up_rate", false, o.catch_up_rate);
+  f("catch_up_share", false, o.catch_up_share);
   f("journal_bytes", false, o.journal_bytes);
   f("spill_bytes", false, o.spill_bytes);
   f("spill_dir", false, o.spill_dir);
@@ -148,6 +149,7 @@ Status Options::validate() const {
   if (order != "any" && order != "canonical") return bad("order: '" + order + "' is none of any, canonical");
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
   if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");
+  if (!(catch_up_share >= 0 && catch_up_share <= 1)) return bad("catch_up_share: not in 0..1");
   if (staging_bytes < (1u << 20)) return bad("staging_bytes: at least 1M is needed");
   for (const double s : {join_timeout_s, wait_timeout_s, unavailable_timeout_s})
     if (!(s > 0 && s <= kMaxTimeoutS)) return bad("timeouts must be positive, and at most 1e9 s");

@@ -17,6 +17,34 @@ FetchPlan::FetchPlan(std::vector<std::uint32_t> stripe_bytes, std::uint32_t sour
   }
 }
 
+void FetchPlan::known(StripeId i, std::uint64_t digest) {
+  State& s = stripes_[i];
+  s.held = true;
+  s.from = kOlder;
+  s.digest = digest;
+  const Source witness = (i + 1) % static_cast<Source>(per_.size());  // who keeps its digest
+  if (!limits_.witnesses || per_.size() == 1) to_tell_[witness].push_back(i);
+}
+
+std::optional<std::uint64_t> FetchPlan::digest_of(StripeId i) const {
+  if (!stripes_[i].done) return std::nullopt;
+  return stripes_[i].digest;
+}
+
+// Whoever says the same as of this mark is the second that agrees; whoever does not says that it has changed.
+void FetchPlan::judge_known(StripeId i) {
+  State& s = stripes_[i];
+  bool may_tell = false;
+  for (Source other = 0; other < per_.size(); ++other) {
+    const auto told = s.witnesses.find(other);
+    if (told != s.witnesses.end() && told->second == s.digest && !per_[other].lost) return finish(i);
+    may_tell = may_tell || (told == s.witnesses.end() && can(other, i));
+  }
+  if (may_tell && s.witnesses.empty()) return want_witness(i);
+  s.held = s.assigned = false;
+  todo_[i % per_.size()].push_back(i);
+}
+
 std::uint32_t FetchPlan::alive() const {
   return static_cast<std::uint32_t>(std::count_if(per_.begin(), per_.end(), [](const Per& p) { return !p.lost; }));
 }
@@ -113,6 +141,7 @@ bool FetchPlan::arrived(Source source, StripeId i, std::uint64_t digest, Instant
   }
   s.held = true;
   s.from = source;
+  s.witnesses.erase(source);  // what it said before is no second opinion
   s.digest = digest;
   per_[source].bytes += bytes_[i];
   judge(i);
@@ -132,6 +161,7 @@ void FetchPlan::told(Source source, StripeId i, std::uint64_t digest, Instant no
 void FetchPlan::judge(StripeId i) {
   State& s = stripes_[i];
   if (!s.held || s.done) return;
+  if (s.from == kOlder) return judge_known(i);
   if (!limits_.witnesses || alive() <= 1) return finish(i);
   std::map<std::uint64_t, std::uint32_t> votes;
   votes[s.digest] = 1;
@@ -159,10 +189,11 @@ void FetchPlan::want_witness(StripeId i) {
     if (std::find(out.digests.begin(), out.digests.end(), i) != out.digests.end()) return;
   }
   for (Source step = 1; step < per_.size(); ++step) {
-    const Source other = static_cast<Source>((s.from + step) % per_.size());
+    const Source other = static_cast<Source>(((s.from == kOlder ? i : s.from) + step) % per_.size());
     if (can(other, i) && !s.witnesses.contains(other)) return to_tell_[other].push_back(i);
   }
-  if (s.witnesses.empty()) finish(i);  // nobody else has it as of the mark
+  if (s.from == kOlder && can(i % static_cast<Source>(per_.size()), i)) return to_tell_[i % per_.size()].push_back(i);
+  if (s.witnesses.empty() && s.from != kOlder) finish(i);  // nobody else has it as of the mark
 }
 
 // Its witness is late: another one, if there is one.
@@ -180,6 +211,7 @@ void FetchPlan::finish(StripeId i) {
   stripes_[i].done = true;
   ++done_;
   bytes_done_ += bytes_[i];
+  if (stripes_[i].from == kOlder) bytes_kept_ += bytes_[i];
 }
 
 void FetchPlan::gone(Source source, StripeId i, Instant now) {

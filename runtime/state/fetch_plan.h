@@ -5,6 +5,7 @@
 // sources agree, or when only one is left. Where two differ, a third decides, and who is wrong is dropped for good: it
 // lies, or its memory does. A source that has not answered for several times what it should take has its stripes given
 // to others, and is dropped when it stays silent.
+// What the joiner holds as two sources agreed as of an older mark is asked for only where one says that it has changed.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +43,10 @@ class FetchPlan {
 
   FetchPlan(std::vector<std::uint32_t> stripe_bytes, std::uint32_t sources, Limits limits);
 
+  // Before the first next(): the joiner holds these bytes, believed as of an older mark.
+  void known(StripeId stripe, std::uint64_t digest);
+  // The digest of a stripe that is done.
+  [[nodiscard]] std::optional<std::uint64_t> digest_of(StripeId stripe) const;
   // What `source` is to be asked for now; at most one Ask at a time is out per source.
   Ask next(Source source, Instant now);
   // `source` gave this stripe, whose bytes have this digest. True: keep the bytes (the first, or they replace wrong ones).
@@ -57,9 +62,11 @@ class FetchPlan {
   // Nobody can give what is missing: a newer snapshot is needed.
   [[nodiscard]] std::optional<std::string> stuck() const;
   [[nodiscard]] std::uint64_t bytes_done() const { return bytes_done_; }
+  [[nodiscard]] std::uint64_t bytes_kept() const { return bytes_kept_; }  // of those, known before and unchanged
   [[nodiscard]] const std::vector<Per>& sources() const { return per_; }
 
  private:
+  static constexpr Source kOlder = UINT32_MAX;  // State::from: an older mark
   struct State {
     bool assigned = false;  // asked of somebody who may still answer
     bool held = false;      // the joiner holds bytes of digest `digest`, from `from`
@@ -76,6 +83,7 @@ class FetchPlan {
   };
   void judge(StripeId stripe);
   void finish(StripeId stripe);
+  void judge_known(StripeId stripe);
   void want_witness(StripeId stripe);
   void other_witness(StripeId stripe, Source late);
   void answered(Source source, std::uint64_t bytes, Instant now);
@@ -91,7 +99,7 @@ class FetchPlan {
   std::vector<std::deque<StripeId>> to_tell_;   // digests to ask of each source
   std::vector<Out> out_;
   std::size_t done_ = 0;
-  std::uint64_t bytes_done_ = 0;
+  std::uint64_t bytes_done_ = 0, bytes_kept_ = 0;
 };
 
 }  // namespace regroup::state

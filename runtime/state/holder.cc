@@ -20,6 +20,8 @@ void Holder::begin_update(std::span<const StateRange> ranges) {
   {
     std::lock_guard lock(mutex_);
     updating_ = true;
+    update_bytes_ = ranges.empty() ? table_.bytes() : 0;
+    for (const StateRange& r : ranges) update_bytes_ += r.bytes;
     std::erase_if(snapshots_, [](const auto& weak) { return weak.expired(); });
     for (const auto& weak : snapshots_)
       if (auto snapshot = weak.lock()) live.push_back(std::move(snapshot));
@@ -59,6 +61,11 @@ Holder::Version Holder::own() const {
   return updating_ ? Version{} : version_;
 }
 
+bool Holder::updating() const {
+  std::lock_guard lock(mutex_);
+  return updating_;
+}
+
 void Holder::hide() {
   std::lock_guard lock(mutex_);
   hidden_ = true;
@@ -77,25 +84,25 @@ std::shared_ptr<Snapshot> Holder::begin_all() {
 std::shared_ptr<Snapshot> Holder::begin(const Snapshot::Share& share) {
   std::vector<const std::byte*> at;
   for (const StateBuffer& b : config_.state) at.push_back(static_cast<const std::byte*>(b.data));
-  auto snapshot = std::make_shared<Snapshot>(table_, std::move(at), share, config_.snapshot_bytes);
+  auto snapshot = std::make_shared<Snapshot>(table_, std::move(at), share, config_.snapshot_bytes, update_bytes_);
   snapshots_.push_back(snapshot);
   return snapshot;
 }
 
 Result<Holder::Taken> Holder::take(std::uint64_t step, const Snapshot::Share& share, Instant deadline,
-                                   const std::atomic<bool>& stop) {
+                                   const std::atomic<bool>& stop, bool with_blobs) {
   std::unique_lock lock(mutex_);
-  const auto awaited = awaited_.insert(step);
+  const auto awaited = with_blobs ? awaited_.insert(step) : awaited_.end();
   const auto there = [&] { return version_.known && !updating_ && !hidden_ && version_.step >= step; };
   while (!there() && now() < deadline && !stop.load()) reached_.wait_for(lock, std::chrono::milliseconds(20));
-  awaited_.erase(awaited);
+  if (with_blobs) awaited_.erase(awaited);
   if (!there()) return {Code::kTimeout, "the owner did not come to step " + std::to_string(step) + " in time"};
-  const bool blobs = config_.blobs.empty() || blobs_step_ == step;
+  const bool blobs = config_.blobs.empty() || !with_blobs || blobs_step_ == step;
   if (version_.step != step || !blobs)
     return {Code::kUnavailable, "the state is as of step " + std::to_string(version_.step) + ", not " + std::to_string(step)};
   Taken taken;
   taken.version = version_;
-  taken.blobs = blobs_;
+  if (with_blobs) taken.blobs = blobs_;
   taken.snapshot = begin(share);
   return taken;
 }

@@ -32,7 +32,8 @@ class Holder {
     std::uint64_t snapshot_bytes = 1ull << 30;
     std::size_t feed_bytes = 256u << 20;
     std::uint64_t rate = 0;              // bytes/s that one joiner is sent; 0: no bound
-    std::function<bool()> busy;          // a collective is at hand: transfers wait a little
+    double share = 0;                    // of a core, for one joiner; 0: no bound
+    std::function<bool()> busy;          // a collective is at hand: transfers wait a little, as in the owner's updates
   };
   struct Version {
     bool known = false;  // false: the owner has not said, so nothing can be given
@@ -60,8 +61,9 @@ class Holder {
   std::shared_ptr<Snapshot> begin_all();
 
   [[nodiscard]] Version version() const;
+  [[nodiscard]] bool updating() const;
   // The state as of `step`: at once, or when the owner gets there. kUnavailable: it is past that; kTimeout.
-  Result<Taken> take(std::uint64_t step, const Snapshot::Share& share, Instant deadline, const std::atomic<bool>& stop);
+  Result<Taken> take(std::uint64_t step, const Snapshot::Share& share, Instant deadline, const std::atomic<bool>& stop, bool with_blobs = true);
 
   [[nodiscard]] const StripeTable& table() const { return table_; }
   [[nodiscard]] const Config& config() const { return config_; }
@@ -76,6 +78,7 @@ class Holder {
   std::condition_variable reached_;
   Version version_;
   bool updating_ = false, hidden_ = false;
+  std::uint64_t update_bytes_ = 0;  // named by the last begin_update
   std::multiset<std::uint64_t> awaited_;          // steps that joiners wait for
   std::vector<std::weak_ptr<Snapshot>> snapshots_;
   std::uint64_t blobs_step_ = 0;                  // as of which `blobs_` was saved

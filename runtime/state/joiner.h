@@ -49,6 +49,8 @@ class Joiner {
     std::uint64_t replayed = 0;      // steps
     std::uint64_t journal_ops = 0, journal_bytes = 0;
     std::uint32_t rounds = 0;        // snapshots begun
+    std::uint64_t kept = 0;          // bytes that a newer snapshot did not move again
+    std::uint64_t compared = 0;      // bytes of the state at the hand-over that another member held alike
     double seconds = 0;              // since begin()
     double rate = 0;                 // bytes/s of the transfer
     std::vector<std::pair<MemberId, std::uint64_t>> sources;  // bytes of each, over all rounds
@@ -77,6 +79,10 @@ class Joiner {
   [[nodiscard]] Error older_than_mine(std::uint64_t step) const;
   Status load_blobs(const Round& round);
   Status replay(Round& round);
+  void remember(Round& round);
+  Status compare(Round& round);
+  std::optional<bool> agrees(Round& round, const MemberInfo& with, std::uint32_t part, std::uint32_t parts, Instant deadline,
+                             std::string& where);
   Result<std::uint64_t> apply_steps(Round& round, OpId limit);
   Status retain_everywhere(Round& round);
   bool take_over_feed(Round& round);
@@ -96,6 +102,9 @@ class Joiner {
   bool begun_ = false, over_ = false;
   Progress progress_;
   Instant since_{0}, fetch_since_{0};
+  // Of the joiner's own thread.
+  std::vector<std::optional<std::uint64_t>> known_;  // stripes held as of the last mark, by their digest; empty: none
+  std::uint32_t differed_ = 0;                       // hand-overs that a single other member contradicted, in a row
   std::atomic<bool> stop_{false};
   std::thread thread_;
 };

@@ -124,6 +124,9 @@ Status Joiner::fetch(Round& round) {
   std::vector<std::uint32_t> bytes;
   for (std::uint32_t i = 0; i < table_.size(); ++i) bytes.push_back(table_[i].bytes);
   round.plan = std::make_unique<FetchPlan>(std::move(bytes), static_cast<std::uint32_t>(round.sources.size()), FetchPlan::Limits{});
+  for (std::uint32_t i = 0; i < known_.size(); ++i)
+    if (known_[i]) round.plan->known(i, *known_[i]);
+  known_.clear();
   const Instant begin = now();
   config_.overwrites();
   {
@@ -136,13 +139,24 @@ Status Joiner::fetch(Round& round) {
     else round.plan->lost(i, "not as of this mark");
   }
   std::optional<std::string> stuck;
+  const auto feed_over = [&] {  // what is being fetched could not be brought up to the others any more
+    std::lock_guard lock(round.journal_mutex);
+    if (round.feed_error) stuck = round.feed_error->detail;
+    return round.feed_error.has_value();
+  };
   std::vector<FetchPlan::Per> per;
+  std::uint64_t kept = 0;
   {
     std::unique_lock lock(round.plan_mutex);
     while (!round.plan->done() && !stuck && !stop_.load()) {
       round.plan_news.wait_for(lock, std::chrono::milliseconds(20));
       round.plan->tick(now());
       stuck = round.plan->stuck();
+      if (!stuck && feed_over()) {
+        lock.unlock();
+        if (take_over_feed(round)) stuck.reset();
+        lock.lock();
+      }
       for (std::size_t i = 0; i < round.sources.size(); ++i)
         if (round.plan->sources()[i].lost) round.sources[i]->stop();
       std::lock_guard progress(mutex_);
@@ -150,10 +164,13 @@ Status Joiner::fetch(Round& round) {
       progress_.rate = static_cast<double>(progress_.bytes) * 1e9 / static_cast<double>(std::max<std::int64_t>((now() - begin).ns, 1));
     }
     per = round.plan->sources();
+    kept = round.plan->bytes_kept();
   }
   round.fetched.store(true);
   round.plan_news.notify_all();
+  remember(round);
   std::lock_guard lock(mutex_);
+  progress_.kept += kept;
   for (std::size_t i = 0; i < per.size(); ++i) {
     const MemberId id = round.sources[i]->who().id;
     auto known = std::find_if(progress_.sources.begin(), progress_.sources.end(), [&](const auto& s) { return s.first == id; });
@@ -165,6 +182,13 @@ Status Joiner::fetch(Round& round) {
   if (stop_.load()) return {Code::kClosed, "stopped"};
   if (stuck) return {Code::kUnavailable, *stuck};
   return {};
+}
+
+// What is held now, for a newer snapshot: until the first step is replayed.
+void Joiner::remember(Round& round) {
+  std::lock_guard lock(round.plan_mutex);
+  known_.resize(table_.size());
+  for (std::uint32_t i = 0; i < table_.size(); ++i) known_[i] = round.plan->digest_of(i);
 }
 
 // One source's thread. A stripe is received aside, and kept if the plan says so.

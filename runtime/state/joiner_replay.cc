@@ -85,6 +85,7 @@ Result<std::uint64_t> Joiner::apply_steps(Round& round, OpId limit) {
     std::vector<StepResult> results;
     for (const Entry& e : step)
       results.push_back({e.op, e.code, e.whole ? e.data.data() : nullptr, e.data.size(), e.contributors});
+    known_.clear();
     if (Status s = config_.apply(step.back().step, results); !s)
       return Error{Code::kInvalid, "apply of step " + std::to_string(step.back().step) + " failed: " + s.error().detail};
     round.op = step.back().op;
@@ -182,6 +183,7 @@ Status Joiner::replay(Round& round) {
         views = views_;
       }
       if (complete(round, *fetch)) paused_at = views;
+      else if (round.differs) return *round.differs;
       armed_at = now();
       continue;
     }
@@ -248,6 +250,8 @@ bool Joiner::complete(Round& round, const Fetch& fetch) {
     ok = steps.ok() && round.op == fetch.op;
     older = ok && round.step < config_.floor;
     ok = ok && !older;
+    if (ok)
+      if (Status same = compare(round); !same) round.differs = same.error(), ok = false;
   }
   if (ok) note("handed over");
   else log::info("hand_over_failed", "op=" + std::to_string(fetch.op) + " held=" + std::to_string(round.op));

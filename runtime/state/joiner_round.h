@@ -29,6 +29,7 @@ struct Joiner::Round {
   MemberInfo feeder;
   std::vector<std::unique_ptr<FeedLink>> retained;
   bool level = false;
+  std::optional<Error> differs;        // at the hand-over, from what others hold
 };
 
 }  // namespace regroup::state

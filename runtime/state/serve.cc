@@ -2,10 +2,12 @@
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <thread>
+#include <utility>
 
 #include "base/clock.h"
 #include "runtime/state/throttle.h"
@@ -16,7 +18,9 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 1u << 20;
 constexpr Duration kTakeWait = Duration::from_s(10);     // the owner's next steps
-constexpr Duration kYieldAtMost = Duration::from_ms(20);  // per stripe, to the collective at hand
+constexpr Duration kYieldAtMost = Duration::from_ms(20);  // to collective and update at hand; then it goes on for as long
+constexpr Duration kFreeCpu = Duration::from_ms(30);      // of a transfer, before its share of a core counts
+constexpr Duration kSparesEvery = Duration::from_ms(3);
 constexpr Duration kIdle = Duration::from_s(60);
 
 wire::Frame frame_of(std::uint16_t type, std::uint32_t chunk = 0) {
@@ -31,6 +35,12 @@ void fail(Stream& stream, const Error& why) {
       .ok();
 }
 
+Duration thread_cpu_time() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return Duration{static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec};
+}
+
 void pause(Duration d) {
   if (d.ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(d.ns));
 }
@@ -38,7 +48,14 @@ void pause(Duration d) {
 class Server {
  public:
   Server(Stream& stream, Holder& holder, const std::atomic<bool>& stop)
-      : stream_(stream), holder_(holder), stop_(stop), throttle_(holder.config().rate) {}
+      : stream_(stream), holder_(holder), stop_(stop), throttle_(holder.config().rate), share_(holder.config().share, kFreeCpu) {}
+
+  ~Server() {
+    end_.store(true);
+    if (spares_.joinable()) spares_.join();
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   void run() {
     for (;;) {
@@ -58,10 +75,11 @@ class Server {
     const auto ask = decode_take(payload);
     if (!ask) return false;
     taken_ = {};
-    Result<Holder::Taken> taken =
-        holder_.take(ask->step, Snapshot::share_of(ask->source, ask->sources), now() + kTakeWait, stop_);
+    const Snapshot::Share share = ask->compare ? Snapshot::digests_of(ask->source, ask->sources) : Snapshot::share_of(ask->source, ask->sources);
+    Result<Holder::Taken> taken = holder_.take(ask->step, share, now() + kTakeWait, stop_, !ask->compare);
     if (!taken) return fail(stream_, taken.error()), taken.code() == Code::kUnavailable;
     taken_ = std::move(*taken);
+    if (!ask->compare && !spares_.joinable()) spares_ = std::thread([this, snapshot = taken_.snapshot] { make_spares(*snapshot); });
     Writer w;
     w.u64(taken_.version.op);
     w.u32(static_cast<std::uint32_t>(taken_.blobs.size()));
@@ -85,6 +103,7 @@ class Server {
     }
     std::vector<Told> told;
     for (std::uint32_t i : ask->digests) {
+      make_way(0);
       Told t{i, false, 0};
       const Snapshot::Read read = i < holder_.table().size() ? taken_.snapshot->digest(i, t.digest) : Snapshot::Read::kGone;
       if (read == Snapshot::Read::kOver) return over();
@@ -99,17 +118,33 @@ class Server {
     return false;
   }
 
-  // Collectives come first; then the rate.
+  // Memory for what the owner is going to overwrite, so that it faults in none itself.
+  void make_spares(Snapshot& snapshot) {
+    yield_to_collectives();
+    while (!end_.load() && !stop_.load())
+      if (busy() || !snapshot.make_spare()) pause(kSparesEvery);
+  }
+
+  [[nodiscard]] bool busy() const { return (holder_.config().busy && holder_.config().busy()) || holder_.updating(); }
+  // Collectives and updates come first; then the share of a core, and the rate.
   void make_way(std::uint64_t bytes) {
     const Instant until = now() + kYieldAtMost;
-    while (holder_.config().busy && holder_.config().busy() && now() < until && !stop_.load()) pause(Duration::from_us(200));
-    pause(throttle_.take(bytes, now()));
+    while (now() >= goes_on_until_ && busy() && !stop_.load())
+      if (pause(Duration::from_us(500)); now() >= until) goes_on_until_ = now() + kYieldAtMost;
+    const Duration used = thread_cpu_time();
+    pause(share_.rest(used - std::exchange(used_, used), now()));
+    if (bytes != 0) pause(throttle_.take(bytes, now()));
   }
 
   Stream& stream_;
   Holder& holder_;
   const std::atomic<bool>& stop_;
   Throttle throttle_;
+  CpuShare share_;
+  Duration used_ = thread_cpu_time();
+  Instant goes_on_until_{0};
+  std::atomic<bool> end_{false};
+  std::thread spares_;
   Holder::Taken taken_;
   std::vector<std::byte> bytes_;
 };

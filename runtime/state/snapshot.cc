@@ -30,11 +30,20 @@ Snapshot::Share Snapshot::share_of(std::uint32_t source, std::uint32_t sources) 
   };
 }
 
+Snapshot::Share Snapshot::digests_of(std::uint32_t source, std::uint32_t sources) {
+  return [source, sources](std::uint32_t stripe) { return stripe % sources == source ? Keep::kDigest : Keep::kNothing; };
+}
+
 Snapshot::Snapshot(const StripeTable& table, std::vector<const std::byte*> at, const Share& share,
-                   std::uint64_t max_kept_bytes)
+                   std::uint64_t max_kept_bytes, std::uint64_t update_bytes)
     : table_(table), at_(std::move(at)), max_kept_bytes_(max_kept_bytes), slots_(table.size()) {
   RG_CHECK(at_.size() == table.tensors().size());
-  for (std::uint32_t i = 0; i < table.size(); ++i) slots_[i].keep = share(i);
+  for (std::uint32_t i = 0; i < table.size(); ++i) {
+    slots_[i].keep = share(i);
+    if (slots_[i].keep == Keep::kBytes) may_keep_ += table[i].bytes;
+  }
+  if (may_keep_ != 0)
+    wanted_ = static_cast<std::uint64_t>(2.0 * static_cast<double>(update_bytes) * static_cast<double>(may_keep_) / static_cast<double>(table.bytes()));
 }
 
 std::span<const std::byte> Snapshot::there(std::uint32_t stripe) const {
@@ -44,6 +53,7 @@ std::span<const std::byte> Snapshot::there(std::uint32_t stripe) const {
 
 void Snapshot::before_update(StripeTable::Range stripes) {
   std::lock_guard lock(mutex_);
+  const std::uint64_t before = kept_;
   for (std::uint32_t i = stripes.first; i < std::min<std::uint32_t>(stripes.last, table_.size()) && !over_; ++i) {
     Slot& slot = slots_[i];
     if (slot.state != State::kThere) continue;
@@ -55,10 +65,35 @@ void Snapshot::before_update(StripeTable::Range stripes) {
       over_ = true;
       break;
     }
-    slot.bytes = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
+    may_keep_ -= bytes.size();
+    std::vector<std::byte> copy;
+    if (!spare_.empty() && spare_.back().size() >= bytes.size()) {
+      spare_bytes_ -= spare_.back().size();
+      copy = std::move(spare_.back());
+      spare_.pop_back();
+      copy.resize(bytes.size());
+      std::memcpy(copy.data(), bytes.data(), bytes.size());
+    } else {
+      copy.assign(bytes.begin(), bytes.end());
+    }
+    slot.bytes = std::make_shared<const std::vector<std::byte>>(std::move(copy));
     kept_ += bytes.size();
     slot.state = State::kKept;
   }
+  wanted_ = std::max(wanted_, 2 * (kept_ - before));
+}
+
+bool Snapshot::make_spare() {
+  {
+    std::lock_guard lock(mutex_);
+    if (over_ || spare_bytes_ >= std::min({wanted_, may_keep_, max_kept_bytes_ - std::min(kept_, max_kept_bytes_)})) return false;
+  }
+  std::vector<std::byte> fresh(kStripeBytes);
+  std::lock_guard lock(mutex_);
+  if (over_) return false;
+  spare_bytes_ += fresh.size();
+  spare_.push_back(std::move(fresh));
+  return true;
 }
 
 Snapshot::Read Snapshot::read(std::uint32_t stripe, std::span<std::byte> into) {
@@ -125,7 +160,8 @@ void Snapshot::end() {
   over_ = true;
   unread_.wait(lock, [&] { return readers_ == 0; });
   slots_ = std::vector<Slot>(table_.size());
-  kept_ = 0;
+  spare_ = {};
+  kept_ = spare_bytes_ = 0;
 }
 
 bool Snapshot::over() const {

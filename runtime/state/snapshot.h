@@ -5,7 +5,7 @@
 //
 // Threads: before_update() on the owner's thread, everything else on the server's. The owner waits for nobody: a reader, which
 // may be of low priority and asleep, copies aside and looks afterwards whether the stripe was still there; what it read while
-// the owner wrote is thrown away. end() waits until nobody looks at the owner's memory any more.
+// the owner wrote is thrown away. Nor does it pay for new memory: another thread calls make_spare() ahead. end() waits until nobody looks at the owner's memory any more.
 #pragma once
 
 #include <condition_variable>
@@ -26,12 +26,17 @@ class Snapshot {
   enum class Keep : std::uint8_t { kNothing, kDigest, kBytes };
   using Share = std::function<Keep(std::uint32_t stripe)>;
   static Share share_of(std::uint32_t source, std::uint32_t sources);
+  static Share digests_of(std::uint32_t source, std::uint32_t sources);  // of stripes i with i % sources == source, nothing else
 
   // `at`: where each tensor lies; must outlive the snapshot.
-  Snapshot(const StripeTable& table, std::vector<const std::byte*> at, const Share& share, std::uint64_t max_kept_bytes);
+  // `update_bytes`: what the owner changes at a time, as far as is known.
+  Snapshot(const StripeTable& table, std::vector<const std::byte*> at, const Share& share, std::uint64_t max_kept_bytes,
+           std::uint64_t update_bytes = 0);
 
   // The owner is about to change these stripes.
   void before_update(StripeTable::Range stripes);
+  // Faults in memory for one more stripe that is going to be kept; false: there is enough for two updates like the last.
+  bool make_spare();
 
   enum class Read : std::uint8_t { kOk, kGone, kOver };  // kGone: changed, and not kept here
   [[nodiscard]] Read read(std::uint32_t stripe, std::span<std::byte> into);
@@ -61,6 +66,9 @@ class Snapshot {
   std::uint32_t readers_ = 0;  // at work where the stripes lie
   std::vector<Slot> slots_;
   std::uint64_t kept_ = 0;
+  std::uint64_t may_keep_ = 0;  // of what is unchanged
+  std::uint64_t wanted_ = 0, spare_bytes_ = 0;
+  std::vector<std::vector<std::byte>> spare_;
   bool over_ = false;
 };
 

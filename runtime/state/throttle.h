@@ -1,4 +1,6 @@
-// Throttle: a bound on bytes per second, as a token bucket. Pure: time is passed in. One thread at a time.
+// What a transfer may cost. Throttle: a bound on bytes per second, as a token bucket. CpuShare: a bound on the CPU time of the
+// thread that serves it, since that (and the memory traffic behind it) is what others on the host lose; a transfer that a
+// slow network holds back costs little of it and is not slowed. Pure: time is passed in. One thread at a time.
 #pragma once
 
 #include <algorithm>
@@ -25,6 +27,26 @@ class Throttle {
   static constexpr Duration kBurst = Duration::from_ms(20);
   std::uint64_t rate_;
   Instant free_at_{0};
+};
+
+class CpuShare {
+ public:
+  // share: of a core; 0: no bound. `free`: CPU time that is not counted, so that a short transfer ends at once.
+  CpuShare(double share, Duration free) : share_(share), credit_ns_(static_cast<double>(free.ns)) {}
+  // How long to rest, with so much CPU time used since the last call.
+  Duration rest(Duration used, Instant now) {
+    if (share_ <= 0) return {};
+    if (last_.ns != 0 && credit_ns_ < kMost)
+      credit_ns_ = std::min(kMost, credit_ns_ + share_ * static_cast<double>(std::max<std::int64_t>((now - last_).ns, 0)));
+    last_ = now;
+    credit_ns_ -= static_cast<double>(used.ns);
+    return Duration{credit_ns_ >= 0 ? 0 : static_cast<std::int64_t>(-credit_ns_ / share_)};
+  }
+
+ private:
+  static constexpr double kMost = 1e6;  // what an idle time saves up
+  double share_, credit_ns_;
+  Instant last_{0};
 };
 
 }  // namespace regroup::state

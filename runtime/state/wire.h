@@ -21,6 +21,7 @@ inline constexpr Duration kAliveEvery = Duration::from_ms(200);
 struct TakeAsk {
   std::uint64_t step = 0;
   std::uint32_t source = 0, sources = 1;
+  bool compare = false;  // only the digests of stripes i with i % sources == source, and no blobs: to compare with
 };
 struct GetAsk {
   std::vector<std::uint32_t> stripes, digests;

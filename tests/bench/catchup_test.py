@@ -40,6 +40,16 @@ class Catchup(unittest.TestCase):
         report = catchup("--ranks", "4", "--joins", "2", "--fault", "source-stop")
         self.assertTrue(report["digests_equal"])
 
+    def test_a_source_whose_memory_is_wrong_is_found_out_and_dropped(self):
+        report = catchup("--ranks", "4", "--joins", "1", "--fault", "source-corrupt")
+        self.assertTrue(report["digests_equal"])  # also with the source, which was restarted from the others
+        self.assertIn("source", report["each"][0]["trouble"])
+        self.assertIn("differs from what two others hold", report["each"][0]["trouble"])
+
+    def test_joiner_and_source_that_die_together_come_back_together(self):
+        report = catchup("--ranks", "4", "--joins", "1", "--fault", "both-kill")
+        self.assertTrue(report["digests_equal"])
+
 
 if __name__ == "__main__":
     unittest.main()

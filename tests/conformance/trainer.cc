@@ -6,9 +6,10 @@ void Trainer::register_in(Options& options, bool blob) {
   options.state = {{"weights", weights.data(), weights.size() * 8, DataType::kU64, {kCount}}};
   options.on_restored = [this] { ++restored; };
   options.apply = [this](std::uint64_t, std::span<const StepResult> results) -> Status {
-    if (results.size() != 1 || results[0].code != Code::kOk || results[0].bytes != kCount * 8)
+    if (results.size() != 1 || results[0].code != Code::kOk || results[0].bytes != part * 8)
       return {Code::kInvalid, "not the results of a step"};
     update(static_cast<const std::uint64_t*>(results[0].data));
+    weights[part - 1] += applies_wrongly;
     ++replayed;
     return {};
   };
@@ -31,12 +32,13 @@ std::string Trainer::run(Group& group, int rank, std::size_t full, int last, con
   for (int with_all = 0, steps = 0; with_all < last; ++steps) {
     if (stop != nullptr && stop->load()) return {};
     if (steps > 20'000) return "the others never came";
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // computes
-    std::vector<std::uint64_t> gradient(kCount);
-    for (std::size_t i = 0; i < kCount; ++i) gradient[i] = i * (group.steps() + 1) + static_cast<std::uint64_t>(rank);
-    const Result<Outcome> got = group.all_reduce(gradient.data(), sum.data(), kCount, DataType::kU64, ReduceOp::kSum);
+    std::this_thread::sleep_for(std::chrono::milliseconds(think_ms()));  // computes
+    std::vector<std::uint64_t> gradient(part);
+    for (std::size_t i = 0; i < part; ++i) gradient[i] = i * (group.steps() + 1) + static_cast<std::uint64_t>(rank);
+    const Result<Outcome> got = group.all_reduce(gradient.data(), sum.data(), part, DataType::kU64, ReduceOp::kSum);
     if (!got) return std::string(code_name(got.code())) + " " + got.error().detail;
-    if (Status s = group.begin_update(); !s) return s.error().detail;
+    const StateRange range{0, 0, part * 8};
+    if (Status s = group.begin_update(part == kCount ? std::span<const StateRange>() : std::span(&range, 1)); !s) return s.error().detail;
     update(sum.data());
     if (Status s = group.end_update(); !s) return s.error().detail;
     const auto& members = got->view->members;
@@ -62,13 +64,21 @@ std::string Training::run_all(int last) {
   return {};
 }
 
-std::string Training::lose_and_return(int rank, int last) {
-  world.at(rank).detach();
+void Training::renew(int rank) {
+  auto& mine = trainers[static_cast<std::size_t>(rank)];
+  auto fresh = std::make_unique<Trainer>(0xdead);
+  fresh->part = mine->part;
+  fresh->think_ms = mine->think_ms;
+  mine = std::move(fresh);
+}
+
+std::string Training::lose_and_return(const std::vector<int>& ranks, int last) {
+  for (const int rank : ranks) world.at(rank).detach();
   const auto full = trainers.size();
   const auto results = World::each(world.ranks(), [&](int r) -> std::string {
-    if (r != rank) return of(r).run(world.at(r), r, full, last);
-    trainers[static_cast<std::size_t>(rank)] = std::make_unique<Trainer>(0xdead);
-    if (Status s = world.join(rank); !s) return std::string(code_name(s.code())) + " " + s.error().detail;
+    if (std::find(ranks.begin(), ranks.end(), r) == ranks.end()) return of(r).run(world.at(r), r, full, last);
+    renew(r);
+    if (Status s = world.join(r); !s) return std::string(code_name(s.code())) + " " + s.error().detail;
     return of(r).run(world.at(r), r, full, last);
   });
   for (const std::string& r : results)

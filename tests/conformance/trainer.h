@@ -23,11 +23,14 @@ struct Trainer {
   std::uint64_t cursor = 0;  // a blob
   std::atomic<std::uint64_t> replayed{0};
   std::atomic<int> loads{0}, restored{0};
+  std::size_t part = kCount;          // of the weights, from the first: what a step changes
+  std::function<int()> think_ms = [] { return 2; };
+  bool applies_wrongly = false;
   explicit Trainer(std::uint64_t garbage) : weights(kCount, garbage), sum(kCount), cursor(garbage) {}
 
   void begin() { std::fill(weights.begin(), weights.end(), 7), cursor = 0; }
   void update(const std::uint64_t* gradient) {
-    for (std::size_t i = 0; i < kCount; ++i) weights[i] = 3 * weights[i] + gradient[i];
+    for (std::size_t i = 0; i < part; ++i) weights[i] = 3 * weights[i] + gradient[i];
     ++cursor;
   }
   void register_in(Options& options, bool blob = false);
@@ -46,8 +49,10 @@ struct Training {
   Trainer& of(int rank) { return *trainers[static_cast<std::size_t>(rank)]; }
   // All, until `last` steps were done by all.
   std::string run_all(int last);
-  // `rank` dies; the others go on; it comes back with garbage, and all do `last` steps together.
-  std::string lose_and_return(int rank, int last);
+  // These die; the others go on; they come back with garbage, all at once, and all do `last` steps together.
+  std::string lose_and_return(const std::vector<int>& ranks, int last);
+  std::string lose_and_return(int rank, int last) { return lose_and_return(std::vector{rank}, last); }
+  void renew(int rank);  // its trainer: garbage
   bool equal();
 };
 

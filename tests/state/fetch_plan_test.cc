@@ -183,3 +183,41 @@ TEST_CASE("with all sources lost the plan says so") {
   REQUIRE(w.plan.stuck());
   CHECK_THAT(*w.plan.stuck(), Catch::Contains("connection ended"));
 }
+
+TEST_CASE("of what is held as of an older mark only what has changed is moved again, whatever becomes of the witnesses") {
+  const int sources = GENERATE(1, 2, 3), lost = GENERATE(0, 1);
+  World w(static_cast<std::uint32_t>(sources), 600);
+  for (auto& s : w.sources) s.speed = 100e6;
+  if (lost == 1 && sources == 3) w.sources[1].breaks = Instant{} + Duration::from_ms(1);
+  if (lost == 1 && sources == 2) w.sources[1].lacks = [](std::uint32_t) { return true; };
+  for (std::uint32_t i = 0; i < 500; ++i) {
+    const bool changed = i % 10 == 0;
+    w.plan.known(i, World::right(i) + (changed ? 77 : 0));
+    w.held[i] = World::right(i) + (changed ? 77 : 0);
+  }
+  REQUIRE(w.run());
+  CHECK(w.all_right());
+  std::uint64_t moved = 0;
+  for (const auto& s : w.plan.sources()) moved += s.bytes;
+  CHECK(moved == 150ull * kStripe);
+  CHECK(w.plan.bytes_kept() == 450ull * kStripe);
+  CHECK(w.plan.digest_of(7) == World::right(7));
+}
+
+TEST_CASE("what is held as of an older mark is not believed where nobody can say that it stands") {
+  World w(2, 100);
+  for (auto& s : w.sources) s.lacks = [](std::uint32_t stripe) { return stripe == 5; };
+  for (std::uint32_t i = 0; i < 100; ++i) w.plan.known(i, World::right(i));
+  REQUIRE(w.run());
+  CHECK_FALSE(w.plan.done());
+  REQUIRE(w.plan.stuck());
+}
+
+TEST_CASE("a source that lies about what is held as of an older mark costs a stripe, not the state") {
+  World w(3, 300);
+  w.sources[2].wrong_digest = [](std::uint32_t) { return true; };
+  for (std::uint32_t i = 0; i < 300; ++i) w.plan.known(i, World::right(i)), w.held[i] = World::right(i);
+  REQUIRE(w.run());
+  CHECK(w.all_right());
+  CHECK(w.plan.sources()[2].lost);
+}

@@ -1,5 +1,6 @@
 #include "runtime/state/snapshot.h"
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
@@ -120,4 +121,29 @@ TEST_CASE("no stripe is torn while the owner updates as fast as it can") {
     for (std::thread& t : readers) t.join();
     REQUIRE(bad.load() == 0);
   }
+}
+
+TEST_CASE("memory for two updates like the last is there before they come, and no more than may be kept") {
+  std::vector<std::byte> data(8 * kStripeBytes, std::byte{1});
+  const StripeTable table({{"w", DataType::kU8, {}, data.size()}});
+  const auto count = [](Snapshot& snapshot) {
+    int n = 0;
+    while (n < 100 && snapshot.make_spare()) ++n;
+    return n;
+  };
+  Snapshot snapshot(table, {data.data()}, Snapshot::share_of(0, 2), UINT64_MAX, 2 * kStripeBytes);
+  CHECK(count(snapshot) == 2);  // of two stripes a time every other one is kept
+  snapshot.before_update({0, 2});
+  std::fill_n(data.begin(), 2 * kStripeBytes, std::byte{2});
+  CHECK(count(snapshot) == 1);
+  std::vector<std::byte> into(kStripeBytes);
+  REQUIRE(snapshot.read(0, into) == Snapshot::Read::kOk);
+  CHECK(std::count(into.begin(), into.end(), std::byte{1}) == static_cast<std::ptrdiff_t>(kStripeBytes));
+  snapshot.before_update({0, 8});
+  CHECK(count(snapshot) == 0);
+  CHECK(snapshot.kept_bytes() == 4 * kStripeBytes);
+  Snapshot bound(table, {data.data()}, kAll, 3 * kStripeBytes, 8 * kStripeBytes);
+  CHECK(count(bound) == 3);
+  bound.end();
+  CHECK(count(bound) == 0);
 }

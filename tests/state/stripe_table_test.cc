@@ -102,3 +102,27 @@ TEST_CASE("a throttle lets a burst through and then keeps to its rate") {
   for (int i = 0; i < 100; ++i) at = at + bound.take(100'000, at);
   CHECK((at - after).ms() > 70);
 }
+
+TEST_CASE("a share of a core is kept to by CPU time, a short transfer is not held up, and idle time saves up little") {
+  CpuShare none(0, {});
+  CHECK(none.rest(Duration::from_s(100), Instant{5}).ns == 0);
+  CpuShare share(0.1, Duration::from_ms(30));
+  Instant at{1'000'000'000};
+  for (int i = 0; i < 30; ++i) {
+    at = at + Duration::from_ms(1);
+    CHECK(share.rest(Duration::from_ms(1), at).ns == 0);
+  }
+  const auto work = [&](int n) {  // of a millisecond of CPU time each
+    const Instant begin = at;
+    for (int i = 0; i < n; ++i) at = at + Duration::from_ms(1), at = at + share.rest(Duration::from_ms(1), at);
+    return static_cast<double>(n) / static_cast<double>((at - begin).ms());
+  };
+  CHECK(work(200) == Approx(0.1).epsilon(0.05));
+  at = at + Duration::from_s(100);
+  CHECK(work(200) == Approx(0.1).epsilon(0.05));
+  // A slow network: little CPU time in much time needs no rest.
+  for (int i = 0; i < 10; ++i) {
+    at = at + Duration::from_ms(100);
+    CHECK(share.rest(Duration::from_us(500), at).ns == 0);
+  }
+}

@@ -113,6 +113,9 @@ using ApplyFunction = std::function<Status(std::uint64_t step, std::span<const S
 struct CatchUp {
   double seconds = 0;
   std::uint32_t snapshots = 0;          // begun; more than one: sources were lost, or a bound was reached
+  std::uint64_t kept_bytes = 0;         // that a newer snapshot did not move again, since they had not changed
+  std::uint64_t compared_bytes = 0;     // of the state at the hand-over that were compared with another member's; 0: none in time
+  std::string trouble;                  // the last thing that went wrong meanwhile: a source that was dropped, a bound that was reached
   std::uint64_t replayed_steps = 0;
   std::vector<std::pair<MemberId, std::uint64_t>> bytes_per_source;
 };
