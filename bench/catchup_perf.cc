@@ -24,7 +24,9 @@ nlohmann::json summary(const catchup::Arguments& a, const std::vector<catchup::J
   using J = catchup::Join;
   nlohmann::json json;
   json["ranks"] = a.ranks, json["state_bytes"] = a.state, json["touch_bytes"] = a.touch, json["grad_bytes"] = a.grad;
-  json["step_ms"] = a.step_ms, json["rate"] = a.rate, json["share"] = a.share < 0 ? regroup::Options().catch_up_share : a.share, json["transport"] = a.transport, json["joins"] = joins.size();
+  json["step_ms"] = a.step_ms, json["rate"] = a.rate;
+  json["share"] = a.share < 0 ? regroup::Options().catch_up_share : a.share;
+  json["transport"] = a.transport, json["joins"] = joins.size();
   json["gap_ms_max_before"] = median([](const J& j) { return j.gap_before_ms; });
   json["gap_ms_max_during"] = median([](const J& j) { return j.gap_during_ms; });
   json["step_ms_mean_before"] = median([](const J& j) { return j.mean_before_ms; });
@@ -39,7 +41,8 @@ nlohmann::json summary(const catchup::Arguments& a, const std::vector<catchup::J
     stalled += j.stalled;
     equal = equal && j.digests_equal;
     json["bytes_per_source"].push_back(j.bytes_per_source);
-    json["each"].push_back({{"gap_before", j.gap_before_ms}, {"gap_during", j.gap_during_ms}, {"contributor_ms", j.contributor_ms}, {"first_commit_ms", j.length_ms}, {"kill_to_commit_ms", j.kill_to_commit_ms},
+    json["each"].push_back({{"gap_before", j.gap_before_ms}, {"gap_during", j.gap_during_ms}, {"contributor_ms", j.contributor_ms},
+                            {"first_commit_ms", j.length_ms}, {"kill_to_commit_ms", j.kill_to_commit_ms},
                             {"replayed", j.replayed}, {"snapshots", j.snapshots}, {"stalled", j.stalled}, {"trouble", j.trouble}});
   }
   int killed = 0;

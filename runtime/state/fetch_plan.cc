@@ -9,7 +9,7 @@ namespace regroup::state {
 
 FetchPlan::FetchPlan(std::vector<std::uint32_t> stripe_bytes, std::uint32_t sources, Limits limits)
     : bytes_(std::move(stripe_bytes)), limits_(limits), stripes_(bytes_.size()), per_(sources), todo_(sources),
-      to_tell_(sources), out_(sources) {
+      to_tell_(sources), out_(sources), differs_(sources) {
   RG_CHECK(sources >= 1 && sources <= 32);
   for (StripeId i = 0; i < bytes_.size(); ++i) {
     todo_[i % sources].push_back(i);
@@ -168,14 +168,37 @@ void FetchPlan::judge(StripeId i) {
   for (const auto& [who, digest] : s.witnesses)
     if (who != s.from && !per_[who].lost) ++votes[digest];
   const auto believed = std::find_if(votes.begin(), votes.end(), [](const auto& v) { return v.second >= 2; });
-  if (believed == votes.end()) return want_witness(i);
+  if (believed == votes.end()) {
+    const std::map<Source, std::uint64_t> witnesses = s.witnesses;
+    const Source from = s.from;
+    want_witness(i);
+    for (const auto& [who, digest] : witnesses)
+      if (who != from && digest != s.digest) differ(from, who);
+    return;
+  }
   const std::uint64_t right = believed->first;
   std::vector<Source> wrong;
   for (const auto& [who, digest] : s.witnesses)
     if (digest != right && !per_[who].lost) wrong.push_back(who);
   if (s.digest == right) finish(i);
   else wrong.push_back(s.from);
-  for (Source who : wrong) lost(who, "its stripe " + std::to_string(i) + " differs from what two others hold");
+  for (Source who : wrong) lies(who, "its stripe " + std::to_string(i) + " differs from what two others hold");
+}
+
+// Nobody can say which of the two is right, but who differs from two others is not.
+void FetchPlan::differ(Source a, Source b) {
+  differs_[a] |= 1u << b;
+  differs_[b] |= 1u << a;
+  for (const Source one : {a, b}) {
+    std::uint32_t others = 0;
+    for (Source other = 0; other < per_.size(); ++other) others += (differs_[one] >> other & 1) != 0 && !per_[other].lied;
+    if (others >= 2) return lies(one, "it differs from what two others hold");
+  }
+}
+
+void FetchPlan::lies(Source source, const std::string& why) {
+  per_[source].lied = true;
+  lost(source, why);
 }
 
 // Another digest is needed: of somebody who has not spoken.
@@ -259,6 +282,8 @@ void FetchPlan::tick(Instant now) {
 
 std::optional<std::string> FetchPlan::stuck() const {
   if (done()) return std::nullopt;
+  std::optional<StripeId> differ_in;
+  bool pending = false;  // what comes may still tell who is wrong
   if (alive() == 0) return "all sources are lost; the last: " + per_.back().why;
   for (StripeId i = 0; i < stripes_.size(); ++i) {
     const State& s = stripes_[i];
@@ -269,8 +294,10 @@ std::optional<std::string> FetchPlan::stuck() const {
     bool undecided = s.held && !s.witnesses.empty();
     for (Source source = 0; source < per_.size() && undecided; ++source)
       undecided = source == s.from || !can(source, i) || s.witnesses.contains(source);
-    if (undecided) return "two sources differ in stripe " + std::to_string(i) + " and nobody can tell which is right";
+    if (undecided) differ_in = i;
+    else pending = true;
   }
+  if (differ_in && !pending) return "two sources differ in stripe " + std::to_string(*differ_in) + " and nobody can tell which is right";
   return std::nullopt;
 }
 

@@ -2,7 +2,8 @@
 //
 // Every source begins with its own share (stripe i of n: source i % n) and, when that is done, takes over from who would
 // take longest by measured speed. A stripe's digest is asked of another source too (its witness); a stripe is done when two
-// sources agree, or when only one is left. Where two differ, a third decides, and who is wrong is dropped for good: it
+// sources agree, or when only one is left. Where two differ, a third decides, or that one of the two differs from a third in
+// another stripe; who is wrong is dropped for good: it
 // lies, or its memory does. A source that has not answered for several times what it should take has its stripes given
 // to others, and is dropped when it stays silent.
 // What the joiner holds as two sources agreed as of an older mark is asked for only where one says that it has changed.
@@ -36,6 +37,7 @@ class FetchPlan {
   };
   struct Per {  // of one source
     bool lost = false;
+    bool lied = false;        // two others contradict it: not to be asked again
     std::string why;
     std::uint64_t bytes = 0;  // of stripes that counted
     double speed = 0;         // bytes/s; 0: not known yet
@@ -84,6 +86,8 @@ class FetchPlan {
   void judge(StripeId stripe);
   void finish(StripeId stripe);
   void judge_known(StripeId stripe);
+  void differ(Source a, Source b);
+  void lies(Source source, const std::string& why);
   void want_witness(StripeId stripe);
   void other_witness(StripeId stripe, Source late);
   void answered(Source source, std::uint64_t bytes, Instant now);
@@ -98,6 +102,7 @@ class FetchPlan {
   std::vector<std::deque<StripeId>> todo_;      // by owner of the share
   std::vector<std::deque<StripeId>> to_tell_;   // digests to ask of each source
   std::vector<Out> out_;
+  std::vector<std::uint32_t> differs_;          // bit set, by source: whom it differs from in a stripe that nobody decides
   std::size_t done_ = 0;
   std::uint64_t bytes_done_ = 0, bytes_kept_ = 0;
 };

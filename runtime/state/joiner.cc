@@ -94,6 +94,7 @@ void Joiner::run() {
     log::info("catch_up_again", "why=\"" + over.error().detail + "\"");
     std::unique_lock lock(mutex_);
     progress_.last_trouble = over.error().detail;
+    if (!liars_.empty()) progress_.last_trouble += "; " + std::to_string(liars_.size()) + " of the sources differ from what two others hold";
     if (fetch_) {  // asked in vain
       const Fetch fetch = *std::exchange(fetch_, std::nullopt);
       lock.unlock();

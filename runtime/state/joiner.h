@@ -80,6 +80,7 @@ class Joiner {
   Status load_blobs(const Round& round);
   Status replay(Round& round);
   void remember(Round& round);
+  [[nodiscard]] bool lied(const MemberInfo& m) const;
   Status compare(Round& round);
   std::optional<bool> agrees(Round& round, const MemberInfo& with, std::uint32_t part, std::uint32_t parts, Instant deadline,
                              std::string& where);
@@ -104,6 +105,7 @@ class Joiner {
   Instant since_{0}, fetch_since_{0};
   // Of the joiner's own thread.
   std::vector<std::optional<std::uint64_t>> known_;  // stripes held as of the last mark, by their digest; empty: none
+  std::vector<Incarnation> liars_;                   // sources that two others contradicted
   std::uint32_t differed_ = 0;                       // hand-overs that a single other member contradicted, in a row
   std::atomic<bool> stop_{false};
   std::thread thread_;

@@ -20,8 +20,12 @@ constexpr Duration kPatience = Duration::from_ms(1500);  // for each stripe
 }  // namespace
 
 // All members, side by side; whoever answers in time is a source.
-Status Joiner::open_sources(Round& round, const std::vector<MemberInfo>& members) {
+Status Joiner::open_sources(Round& round, const std::vector<MemberInfo>& all) {
   note("asks");
+  std::vector<MemberInfo> members;
+  for (const MemberInfo& m : all)
+    if (!lied(m)) members.push_back(m);
+  if (members.empty()) members = all;
   const std::size_t n = std::min(members.size(), kMaxSources);
   std::vector<std::unique_ptr<SourceLink>> links(n);
   std::vector<Result<Holder::Version>> versions(n, Error{Code::kUnavailable, "not asked"});
@@ -184,11 +188,15 @@ Status Joiner::fetch(Round& round) {
   return {};
 }
 
+bool Joiner::lied(const MemberInfo& m) const { return std::find(liars_.begin(), liars_.end(), m.inc) != liars_.end(); }
+
 // What is held now, for a newer snapshot: until the first step is replayed.
 void Joiner::remember(Round& round) {
   std::lock_guard lock(round.plan_mutex);
   known_.resize(table_.size());
   for (std::uint32_t i = 0; i < table_.size(); ++i) known_[i] = round.plan->digest_of(i);
+  for (std::size_t i = 0; i < round.sources.size(); ++i)
+    if (round.plan->sources()[i].lied && !lied(round.sources[i]->who())) liars_.push_back(round.sources[i]->who().inc);
 }
 
 // One source's thread. A stripe is received aside, and kept if the plan says so.

@@ -5,7 +5,8 @@
 //
 // Threads: before_update() on the owner's thread, everything else on the server's. The owner waits for nobody: a reader, which
 // may be of low priority and asleep, copies aside and looks afterwards whether the stripe was still there; what it read while
-// the owner wrote is thrown away. Nor does it pay for new memory: another thread calls make_spare() ahead. end() waits until nobody looks at the owner's memory any more.
+// the owner wrote is thrown away. Nor does it pay for new memory: another thread calls make_spare() ahead. end() waits until
+// nobody looks at the owner's memory any more.
 #pragma once
 
 #include <condition_variable>

@@ -154,6 +154,20 @@ TEST_CASE("a wrong digest drops its teller, not who gave the bytes") {
   CHECK_FALSE(w.plan.sources()[2].lost);
 }
 
+TEST_CASE("a source that differs from two others in different stripes is dropped, where nobody has a third opinion") {
+  World w(3, 300);
+  for (std::uint32_t i = 0; i < 3; ++i) {
+    w.sources[i].speed = 100e6;
+    w.sources[i].lacks = [i](std::uint32_t stripe) { return stripe % 3 != i && (stripe + 1) % 3 != i; };  // all of it changes at once
+  }
+  w.sources[1].lies = w.sources[1].wrong_digest = [](std::uint32_t) { return true; };
+  REQUIRE(w.run());
+  CHECK(w.plan.sources()[1].lied);
+  CHECK_FALSE(w.plan.sources()[0].lied);
+  CHECK_FALSE(w.plan.sources()[2].lied);
+  CHECK(w.plan.stuck());  // what it alone had: without it, as of a newer mark
+}
+
 TEST_CASE("two sources that differ are not decided by chance") {
   World w(2, 100);
   w.sources[1].lies = [](std::uint32_t stripe) { return stripe == 51; };
