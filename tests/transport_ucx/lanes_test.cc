@@ -2,6 +2,7 @@
 // next one needs no new connection.
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "tests/transport_ucx/party.h"
 
@@ -51,18 +52,29 @@ TEST_CASE("frames of every size arrive at all peers, whole and in order") {
   CHECK(std::string(t.all[0].links->name()) == "ucx");
 }
 
-// (Also: what is sent has left when the sender is settled, and for that the other end need not do anything.)
-TEST_CASE("who waits for a frame sleeps until it comes") {
+TEST_CASE("what is sent leaves without the other end, and who waits for it sleeps until it comes") {
   Two t;
   t.enter(1);
   REQUIRE(t.exchange(1, 100));
   REQUIRE(within_bound([&] { return !t.all[0].links->pump({}) && !t.all[1].links->pump({}); }));
-  t.all[0].count = 2;
-  REQUIRE(within_bound([&] { return t.all[0].links->pump({}), t.all[0].sent[1] == 2 && !t.all[0].links->unsettled(); }));
-  const Instant begin = now();
-  while (t.all[1].got[0] < 2 && now() - begin < kBound) t.all[1].links->pump(kBound);
-  CHECK(t.all[1].got[0] == 2);
-  CHECK(now() - begin < Duration::from_s(2));  // not when the wait's bound had passed
+  Party& from = t.all[0];
+  Party& to = t.all[1];
+  bool left = true;
+  for (std::size_t n = 2; n < 6; ++n) {
+    std::thread sender([&] {
+      const Instant asleep = now() + Duration::from_ms(30);  // the other one has nothing to do but sleep
+      left = left && within_bound([&] { return now() > asleep; });
+      from.count = n;
+      left = left && within_bound([&] { return from.links->pump({}), from.sent[1] == n && !from.links->unsettled(); });
+    });
+    const Instant begin = now();
+    while (to.got[0] < n && now() - begin < kBound) to.links->pump(kBound);
+    CHECK(now() - begin < Duration::from_s(5));  // not when the wait's bound had passed
+    sender.join();
+  }
+  CHECK(left);
+  CHECK(to.got[0] == 5);
+  CHECK(to.wrong == 0);
 }
 
 TEST_CASE("an epoch that has ended moves no byte any more, and the next one takes the same connections") {
