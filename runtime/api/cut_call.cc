@@ -54,7 +54,7 @@ Result<Outcome> GroupImpl::run_cut(ExecOp whole, const OpOptions& options) {
   const Instant until = deadline(options.timeout_s);
   Pieces pieces;
   for (const ExecOp& op : *ops) {
-    const Result<Outcome> result = engine_.execute(op, until);
+    const Result<Outcome> result = engine_.execute(ExecOp(op), until);
     pieces.add(op, result);
     if (!goes_on(result.code())) break;
   }

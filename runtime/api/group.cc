@@ -42,9 +42,9 @@ Group::~Group() { impl_->close(true); }
 
 // Every collective is an op; blocking calls drive it on this thread, asynchronous ones leave a Work.
 #define REGROUP_COLLECTIVE(name, params, ...)                                                                          \
-  Result<Outcome> Group::name params { return impl_->run(calls::make(impl_->site(), __VA_ARGS__, options), options); } \
+  Result<Outcome> Group::name params { return impl_->run(calls::make(impl_->submit_site(), __VA_ARGS__, options), options); } \
   Work Group::name##_async params {                                                                                    \
-    return Work(impl_, impl_->start(calls::make(impl_->site(), __VA_ARGS__, options), options));                                \
+    return Work(impl_, impl_->start(calls::make(impl_->submit_site(), __VA_ARGS__, options), options));                                \
   }
 
 REGROUP_COLLECTIVE(all_reduce,
@@ -106,10 +106,10 @@ namespace {
 constexpr calls::Uniform kBarrierCall{OpKind::kBarrier, nullptr, nullptr, 0, DataType::kU8};
 }
 Result<Outcome> Group::barrier(const OpOptions& options) {
-  return impl_->run(calls::make(impl_->site(), kBarrierCall, options), options);
+  return impl_->run(calls::make(impl_->submit_site(), kBarrierCall, options), options);
 }
 Work Group::barrier_async(const OpOptions& options) {
-  return Work(impl_, impl_->start(calls::make(impl_->site(), kBarrierCall, options), options));
+  return Work(impl_, impl_->start(calls::make(impl_->submit_site(), kBarrierCall, options), options));
 }
 
 Result<std::unique_ptr<Group>> Group::split(int color, int key, const std::function<void(Options&)>& configure) {

@@ -27,7 +27,8 @@ GroupImpl::~GroupImpl() {
 
 Instant GroupImpl::deadline(double timeout_s) const {
   const double s = timeout_s > 0 ? timeout_s : options_.wait_timeout_s;
-  return now() + Duration::from_ns(s < 9e9 ? static_cast<std::int64_t>(s * 1e9) : INT64_MAX);  // a Duration's longest
+  const Instant begin = s < 1 ? now() : now_coarse();
+  return begin + Duration::from_ns(s < 9e9 ? static_cast<std::int64_t>(s * 1e9) : INT64_MAX);  // a Duration's longest
 }
 
 Status GroupImpl::leave(Instant deadline) {
@@ -64,6 +65,13 @@ void GroupImpl::die_at(Point point) {
   if (point != Point::kWedged && point != Point::kInstalled) return close(true);
   engine_.close(Code::kClosed, "the group was closed", true);  // from here on nothing of ours is raised
   closer_ = std::thread([this] { close(true); });
+}
+
+// Of the submitting thread: without a lock while the view stays.
+const calls::Site& GroupImpl::submit_site() {
+  if (!submit_site_.view || submit_site_.view->epoch != engine_.snapshot().epoch) submit_site_ = site();
+  submit_site_.seen_epoch = seen_epoch_.load();
+  return submit_site_;
 }
 
 calls::Site GroupImpl::site() const {

@@ -44,7 +44,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   FlightRecorder& recorder() { return recorder_; }
   Failpoints& failpoints() { return failpoints_; }
   [[nodiscard]] Instant deadline(double timeout_s) const;
-  [[nodiscard]] calls::Site site() const;
+  [[nodiscard]] calls::Site site() const;   // any thread
+  const calls::Site& submit_site();          // the same, on the thread that submits
   Result<Outcome> run(Result<ExecOp> call, const OpOptions& options);  // blocking
   OpPtr start(Result<ExecOp> call, const OpOptions& options);          // asynchronous, or held for group_end
   Result<Outcome> wait(const OpPtr& op, double timeout_s);
@@ -129,7 +130,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   std::mutex close_mutex_;  // before engine_: its threads may still pass here when the rest is gone
   std::atomic<bool> closed_{false};
   Engine engine_;  // after what its planes use
-  bool grouping_ = false;            // of the submitting thread
+  bool grouping_ = false;            // of the submitting thread, like the next two
+  calls::Site submit_site_;
   std::vector<OpPtr> grouped_;
   std::vector<void*> plain_buffers_;  // registered memory where there is no shared memory
   std::mutex buffers_mutex_;

@@ -34,9 +34,8 @@ Engine::~Engine() {
   if (progress_.joinable()) progress_.join();
 }
 
-OpPtr Engine::submit(ExecOp call, bool wake) {
-  auto op = std::make_shared<OpState>();
-  op->exec = std::move(call);
+OpPtr Engine::submit(ExecOp&& call, bool wake) {
+  auto op = std::make_shared<OpState>(std::move(call));
   if (Status s = enqueue({&op, 1}, wake); !s) {
     op->result = s.error();
     op->done.store(1, std::memory_order_release);
@@ -105,39 +104,52 @@ Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
   return {};
 }
 
-Result<Outcome> Engine::execute(ExecOp call, Instant deadline) {
+Result<Outcome> Engine::execute(ExecOp&& call, Instant deadline) {
   drivers_.fetch_add(1);  // the progress thread need not look
   const OpPtr op = submit(std::move(call));
-  Result<Outcome> result = wait(op, deadline);
+  drive_until(*op, deadline);
   drivers_.fetch_sub(1);
-  return result;
+  if (op->done.load(std::memory_order_acquire) == 0) return still_pending(*op);
+  if (op->result.code() == Code::kEvicted) tell_eviction(*op);
+  return std::move(op->result);  // nobody else has this op
 }
 
 Result<Outcome> Engine::wait(const OpPtr& op, Instant deadline) {
   Result<Outcome> result = await(op, deadline);
-  if (op->evicted != 0 && result.code() == Code::kEvicted)
-    for (std::uint32_t told = told_.load(); told < op->evicted && !told_.compare_exchange_weak(told, op->evicted);) {
-    }
+  if (result.code() == Code::kEvicted) tell_eviction(*op);
   return result;
+}
+
+void Engine::tell_eviction(const OpState& op) {
+  for (std::uint32_t told = told_.load(); told < op.evicted && !told_.compare_exchange_weak(told, op.evicted);) {
+  }
 }
 
 Result<Outcome> Engine::await(const OpPtr& op, Instant deadline) {
   drivers_.fetch_add(1);
-  while (op->done.load(std::memory_order_acquire) == 0) {
+  drive_until(*op, deadline);
+  drivers_.fetch_sub(1);
+  return op->done.load(std::memory_order_acquire) != 0 ? op->result : still_pending(*op);
+}
+
+// Until the op is done or the deadline has passed.
+void Engine::drive_until(const OpState& op, Instant deadline) {
+  while (op.done.load(std::memory_order_acquire) == 0) {
     const std::uint64_t seen = version_.load();
     bool blocked = true;
     if (token_.try_lock()) {
-      blocked = drive(op.get(), deadline);
+      blocked = drive(&op, deadline);
       release_token();
     }
-    if (op->done.load(std::memory_order_acquire) != 0) break;
+    if (op.done.load(std::memory_order_acquire) != 0) break;
     if (!deadline.is_never() && now() >= deadline) break;
-    if (blocked) sleep_until_change(seen, op.get(), deadline);
+    if (blocked) sleep_until_change(seen, &op, deadline);
   }
-  drivers_.fetch_sub(1);
-  if (op->done.load(std::memory_order_acquire) != 0) return op->result;
+}
+
+Result<Outcome> Engine::still_pending(const OpState& op) {
   progress_wake_.notify_one();
-  const std::string what = op->exec.message ? "a message" : "op " + std::to_string(op->exec.id);
+  const std::string what = op.exec.message ? "a message" : "op " + std::to_string(op.exec.id);
   return {Code::kTimeout, what + " is still pending; wait for it again"};
 }
 
@@ -207,11 +219,11 @@ bool Engine::drive(const OpState* target, Instant deadline) {
       blocked = false;
       break;
     }
-    OpPtr op;
+    OpState* op = nullptr;  // stays: only who has the token takes it from the queue
     {
       std::lock_guard lock(mutex_);
       if (queue_.empty()) break;
-      op = queue_.front();
+      op = queue_.front().get();
     }
     const Step result = step(*op, deadline);
     if (result == Step::kSettled) continue;

@@ -62,12 +62,12 @@ class Engine {
   ~Engine();
 
   // --- callers ---
-  OpPtr submit(ExecOp call, bool wake = true);  // waits while the window is full. wake: see OpOptions::wait_follows
+  OpPtr submit(ExecOp&& call, bool wake = true);  // waits while the window is full. wake: see OpOptions::wait_follows
   // Launched as one: consecutive numbers, nobody announces `prepared` before all of them (as far as a window reaches) are.
   void submit_all(std::span<const OpPtr> ops);
   // The outcome, for the caller: an eviction that it tells of counts as told.
   Result<Outcome> wait(const OpPtr& op, Instant deadline);
-  Result<Outcome> execute(ExecOp call, Instant deadline);
+  Result<Outcome> execute(ExecOp&& call, Instant deadline);
   // Asks that a message be taken back; any thread. Its outcome tells whether it was.
   void cancel_message(const OpPtr& op);
   // Drives until nothing is pending (true) or the deadline.
@@ -95,6 +95,9 @@ class Engine {
 
  private:
   Result<Outcome> await(const OpPtr& op, Instant deadline);
+  void drive_until(const OpState& op, Instant deadline);
+  Result<Outcome> still_pending(const OpState& op);
+  void tell_eviction(const OpState& op);
   struct Freeze { Epoch epoch; };
   struct InstallOrder { Decision decision; std::size_t self; };
   struct Cut { Epoch epoch; };

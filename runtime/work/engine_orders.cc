@@ -92,8 +92,8 @@ void Engine::handle(const InstallOrder& order) {
       restored_pending_ = life_.load() == Life::kEvicted;
     }
     life_.store(Life::kActive);
+    epoch_.store(d.view.epoch);  // below the lock: who sees it finds the view
   }
-  epoch_.store(d.view.epoch);
   tell_settled_ = pairs_.owes();
   if (tell_settled_) pump_.store(true);
   announced_ = 0;

@@ -222,29 +222,32 @@ Outcome Engine::outcome(const OpState& op, std::shared_ptr<const ViewInfo> view)
   return result;
 }
 
-// Removes the op from the queue's front and publishes its result.
+// Removes the op from the queue's front and publishes its result. Who has no OpPtr of it must not look at it afterwards.
 void Engine::settle(OpState& op, Result<Outcome> result) {
   op.result = std::move(result);
+  if (op.numbered && !op.evicted) {
+    last_was_mark_ = op.exec.desc.mark();
+    std::uint64_t steps = steps_.load(std::memory_order_relaxed);  // in a view only the token's holder writes
+    if (last_was_mark_) steps_.store(++steps, std::memory_order_relaxed);
+    host_.settled(op, op.result, steps);
+    committed_.store(counter_.committed(), std::memory_order_release);
+  }
+  hold_since_ns_.store(0, std::memory_order_relaxed);
+  settled_count_.store(settled_count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   OpPtr keep;
+  bool sleepers;
   {
     std::lock_guard lock(mutex_);
     auto at = queue_.begin();
     while (at != queue_.end() && at->get() != &op && (*at)->exec.message) ++at;  // messages pass one another
     RG_CHECK(at != queue_.end() && at->get() == &op);
     keep = std::move(*at);
-    queue_.erase(at);
+    at == queue_.begin() ? queue_.pop_front() : void(queue_.erase(at));
     if (op.exec.message) --queued_messages_;
+    op.done.store(1, std::memory_order_release);
+    sleepers = sleepers_.load(std::memory_order_relaxed) != 0;  // who goes to sleep looks at `done` below the lock
   }
-  if (op.numbered && !op.evicted) {
-    last_was_mark_ = op.exec.desc.mark();
-    if (last_was_mark_) steps_.fetch_add(1, std::memory_order_relaxed);
-    host_.settled(op, op.result, steps_.load(std::memory_order_relaxed));
-    committed_.store(counter_.committed(), std::memory_order_release);
-  }
-  hold_since_ns_.store(0, std::memory_order_relaxed);
-  settled_count_.fetch_add(1, std::memory_order_relaxed);
-  op.done.store(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) != 0) changed();
+  if (sleepers) changed();
 }
 
 void Engine::report_cut() {

@@ -4,7 +4,7 @@
 
 #include <atomic>
 #include <memory>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "regroup/types.h"
@@ -13,6 +13,8 @@
 namespace regroup {
 
 struct OpState {
+  OpState() = default;
+  explicit OpState(ExecOp&& op) : exec(std::move(op)) {}
   ExecOp exec;
   bool chained = false;      // the next op was launched together with this one
   bool numbered = false;     // has its op number; not while the member is out of the group
@@ -27,7 +29,7 @@ struct OpState {
   std::shared_ptr<Plane> settled_plane;           // committed by a decision's trim: copy out of this
   std::shared_ptr<const ViewInfo> settled_view;   // and these contributed
   std::atomic<std::uint32_t> done{0};
-  Result<Outcome> result{Code::kTimeout, "not done"};
+  Result<Outcome> result{Code::kTimeout, {}};  // until `done`
   std::vector<std::shared_ptr<OpState>> pieces;   // a cut call: these are the ops, and nothing else here counts
 };
 using OpPtr = std::shared_ptr<OpState>;
