@@ -112,6 +112,7 @@ Result<std::vector<ExecOp>> cut(ExecOp whole, const OpOptions& options) {
   std::vector<ExecOp> pieces;
   for (std::size_t at = 0; at < count || pieces.empty(); at += most) {
     ExecOp piece = whole;
+    piece.call_bytes = whole.desc.bytes();
     piece.desc.count = std::min(most, count - at);
     if (piece.in != nullptr) piece.in = static_cast<const std::byte*>(whole.in) + at * unit;
     if (piece.out != nullptr) piece.out = static_cast<std::byte*>(whole.out) + at * unit;

@@ -45,6 +45,7 @@ struct ExecOp {
   std::array<std::byte, 8> scalar{};      // desc.scaled(): one element, which my input is multiplied by
   std::size_t root_index = 0;  // of desc.root in the view, where there is a root; set by the engine for every attempt
   const char* plan = "";
+  std::size_t call_bytes = 0;  // of a piece of a cut call: those of the whole
   // The plane's own progress, reset to zero by the engine for every new attempt (new epoch).
   struct Progress {
     std::uint32_t stage = 0;

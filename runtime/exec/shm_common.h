@@ -59,7 +59,7 @@ template <class WordOf>
 bool ShmPlane::wait_all(OpId op, WordOf word_of, ExecContext& context) {
   const shm::Tag tag = shm::make_tag(epoch_, op);
   for (std::size_t i = 0; i < peers_.size(); ++i)
-    if (i != self_ && !wait_word(word_of(*peers_[i].page), false, tag, context)) return false;
+    if (i != self_ && !wait_word(word_of(*peers_[i].page), false, tag, context, &exchange_)) return false;
   return true;
 }
 

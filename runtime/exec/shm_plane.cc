@@ -114,7 +114,8 @@ void ShmPlane::raise(std::atomic<shm::Tag>& word, OpId op) {
     if (i != self_ && peers_[i].page->sleep.sleeping.load(std::memory_order_relaxed) != 0) return shm::wake_all(word);
 }
 
-bool ShmPlane::wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag tag, ExecContext& context) {
+bool ShmPlane::wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag tag, ExecContext& context,
+                         shm::ExchangeTime* timed) {
   Duration looked{};
   return waiter_.wait(
       word, [&](shm::Tag seen) { return exact ? seen == tag : shm::reached(seen, tag); },
@@ -126,7 +127,8 @@ bool ShmPlane::wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag
           context.check_peers();
         }
         return !context.deadline.is_never() && now() >= context.deadline;
-      });
+      },
+      timed);
 }
 
 std::optional<std::size_t> ShmPlane::withdrawn_peer() const {
@@ -152,7 +154,7 @@ RunResult ShmPlane::await_commit(OpId op, CommitCounter& counter, ExecContext& c
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     if (i == self_) continue;
     const std::atomic<shm::Tag>& word = peers_[i].page->words.prepared;
-    if (!wait_word(word, false, tag, context)) return RunState::kStopped;
+    if (!wait_word(word, false, tag, context, active(op).small ? nullptr : &exchange_)) return RunState::kStopped;
     counter.observe(i, op);
   }
   return RunState::kPrepared;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/algo/plan.h"
+#include "kernels/kernels.h"
 #include "runtime/exec/plane.h"
 #include "runtime/exec/shm_pairs.h"
 #include "transport/shm/domain.h"
@@ -104,7 +105,9 @@ class ShmPlane final : public Plane {
   void raise(std::atomic<shm::Tag>& word, OpId op);
   template <class WordOf>
   bool wait_all(OpId op, WordOf word_of, ExecContext& context);
-  bool wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag tag, ExecContext& context);
+  bool wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag tag, ExecContext& context,
+                 shm::ExchangeTime* timed = nullptr);
+  [[nodiscard]] kernels::Store placed_store(std::size_t bytes) const;
   Result<const std::byte*> map(std::size_t peer, std::uint32_t segment, std::uint64_t offset, std::size_t bytes);
   [[nodiscard]] std::optional<std::size_t> withdrawn_peer() const;
   void look_at_spares();
@@ -117,6 +120,7 @@ class ShmPlane final : public Plane {
   std::size_t self_;
   std::vector<PeerState> peers_;  // by index in the view
   shm::Waiter waiter_;
+  shm::ExchangeTime exchange_;  // of large ops
   std::size_t most_slots_;
   std::vector<Slot> slots_;
   OpId released_ = 0;  // large ops up to here are over here

@@ -13,10 +13,11 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 256 << 10;  // a wedge is looked for between chunks
 constexpr std::size_t kManySpares = 8u << 20;   // larger scratch has one spare where one is in use
-constexpr std::size_t kStreamBytes = 2u << 20;  // from here on non-temporal stores (DATA_PATH.md)
+// From here on non-temporal stores (docs/PLANS.md): of what peers read, and of outputs.
+constexpr std::size_t kStreamNear = 8u << 20, kStreamFar = 64u << 10, kStreamOutput = 4u << 20;
 
-kernels::Store store_for(std::size_t op_bytes) {
-  return op_bytes >= kStreamBytes ? kernels::Store::kStream : kernels::Store::kCached;
+kernels::Store output_store(std::size_t bytes) {
+  return bytes >= kStreamOutput ? kernels::Store::kStream : kernels::Store::kCached;
 }
 
 // A copy between buffers of the caller, which may be the same or overlap.
@@ -30,6 +31,11 @@ void move(std::byte* to, const void* from, std::size_t bytes, kernels::Store sto
 }
 
 }  // namespace
+
+// Of what peers will read: lines in my cache reach them fast only where they share it.
+kernels::Store ShmPlane::placed_store(std::size_t bytes) const {
+  return bytes >= (exchange_.near() ? kStreamNear : kStreamFar) ? kernels::Store::kStream : kernels::Store::kCached;
+}
 
 std::size_t ShmPlane::table_bytes(const Active& a) const {
   return a.plan.told ? (peers_.size() * sizeof(algo::Span) + 63) / 64 * 64 : 0;
@@ -185,7 +191,7 @@ RunResult ShmPlane::stage_input(Active& a, ExecOp& op, ExecContext& context) {
     if (op.desc.scaled())
       kernels::scale(op.desc.type, to + at, from, op.scalar.data(), part / size_of(op.desc.type));
     else
-      kernels::copy(to + at, from, part, store_for(bytes));
+      kernels::copy(to + at, from, part, placed_store(bytes));
     at += part;
     if (context.should_stop()) return RunState::kStopped;
   }
@@ -220,7 +226,7 @@ RunResult ShmPlane::meet_peers(Active& a, ExecOp& op, ExecContext& context) {
       continue;
     }
     const shm::OpLine& line = peers_[i].page->line(op.id);
-    if (!wait_word(line.ready, true, tag, context)) return RunState::kStopped;
+    if (!wait_word(line.ready, true, tag, context, &exchange_)) return RunState::kStopped;
     if (!same_desc(line.desc, op.desc)) return mismatch(i, line.desc, op.desc);
     if (RunResult r = meet(a, op, i); r.state != RunState::kPrepared) return r;
   }
@@ -259,7 +265,7 @@ RunResult ShmPlane::meet(Active& a, const ExecOp& op, std::size_t i) {
 }
 
 RunResult ShmPlane::produce(Active& a, ExecOp& op, ExecContext& context) {
-  const kernels::Store store = store_for(a.plan.told ? a.plan.placed_bytes[self_] : a.plan.largest_bytes);
+  const kernels::Store store = placed_store(a.plan.told ? a.plan.placed_bytes[self_] : a.plan.largest_bytes);
   auto* to = const_cast<std::byte*>(a.scratch[self_]) + table_bytes(a);
   std::size_t& at = op.progress.at;
   const bool stands = a.kept && !a.plan.place.front().fold;  // blocks of my input, read where they are
@@ -309,7 +315,7 @@ RunResult ShmPlane::pull(Active& a, ExecOp& op, ExecContext& context) {
     if (from == nullptr) continue;
     while (at < begin + take.bytes) {
       const std::size_t done = at - begin, part = std::min(take.bytes - done, 4 * kChunkBytes);
-      kernels::copy(out + take.to + done, from + done, part, store_for(a.plan.output_bytes));
+      kernels::copy(out + take.to + done, from + done, part, output_store(std::max(a.plan.output_bytes, op.call_bytes)));
       at += part;
       if (context.should_stop()) return RunState::kStopped;
     }
@@ -331,7 +337,7 @@ void ShmPlane::copy_out(ExecOp& op) {
   for (std::size_t step = 0; step < n; ++step) {  // my own block first: in place, the others' may fall on it
     const std::size_t i = (self_ + step) % n;
     const algo::Take& take = a.plan.takes[i];
-    if (take.bytes != 0) move(out + take.to, source_of(a, i), take.bytes, store_for(whole));
+    if (take.bytes != 0) move(out + take.to, source_of(a, i), take.bytes, output_store(std::max(whole, op.call_bytes)));
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fence.h"
+#include "transport/shm/exchange_time.h"
 #include "transport/shm/words.h"
 
 namespace regroup::shm {
@@ -24,13 +25,14 @@ class Waiter {
 
   // Until ready(value of word), or give_up(waited) is true. give_up is asked now and then, never less than each 2 ms; it is
   // given the time waited so far. Returns whether ready.
+  // `timed`: not null, is told what the looks at the word cost.
   template <class Ready, class GiveUp>
-  bool wait(const std::atomic<Tag>& word, Ready ready, GiveUp give_up) {
+  bool wait(const std::atomic<Tag>& word, Ready ready, GiveUp give_up, ExchangeTime* timed = nullptr) {
     if (ready(word.load(std::memory_order_acquire))) return true;
     const int spins = oversubscribed_ ? 4 : 4000;
     for (int i = 1; i <= spins; ++i) {
       cpu_pause();
-      if (ready(word.load(std::memory_order_acquire))) return true;
+      if (timed == nullptr ? ready(word.load(std::memory_order_acquire)) : timed_look(word, ready, *timed)) return true;
       if (i % 256 == 0 && give_up(Duration{})) return false;
     }
     const Instant start = now();
@@ -41,6 +43,15 @@ class Waiter {
       if (round < (oversubscribed_ ? 100 : 8)) yield();
       else sleep(word, seen);
     }
+  }
+
+  template <class Ready>
+  static bool timed_look(const std::atomic<Tag>& word, Ready ready, ExchangeTime& timed) {
+    const Instant begin = now();
+    const Tag seen = word.load(std::memory_order_acquire);
+    const Duration took = now() - begin;  // reading the clock waits for the load
+    ready(seen) ? timed.look(took) : timed.idle_look(took);
+    return ready(seen);
   }
 
   struct Watch {
