@@ -38,6 +38,7 @@ class Failpoints {
   // kConfig names the unknown point or action.
   Status arm(std::string_view spec);
   void set_hook(std::function<void(Point)> hook) { hook_ = std::move(hook); }
+  [[nodiscard]] bool armed() const { return armed_.load(std::memory_order_relaxed); }
   void hit(Point point) {
     if (armed_.load(std::memory_order_relaxed)) fire(point, 0);
   }

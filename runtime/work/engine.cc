@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -11,6 +12,25 @@ namespace regroup {
 namespace {
 
 constexpr std::size_t kMaxMessages = 4096;  // sends and receives that may be pending
+
+// Where failpoints are armed the progress thread keeps off what is just being submitted, so that nothing of it is visible to
+// peers when kAfterSubmit is hit.
+class Undriven {
+ public:
+  Undriven(std::atomic<std::uint32_t>& drivers, bool armed) : drivers_(drivers), armed_(armed) {
+    if (armed_) drivers_.fetch_add(1);
+  }
+  ~Undriven() { end(); }
+  Undriven(const Undriven&) = delete;
+  Undriven& operator=(const Undriven&) = delete;
+  void end() {
+    if (std::exchange(armed_, false)) drivers_.fetch_sub(1);
+  }
+
+ private:
+  std::atomic<std::uint32_t>& drivers_;
+  bool armed_;
+};
 
 }  // namespace
 
@@ -66,6 +86,7 @@ void Engine::submit_all(std::span<const OpPtr> ops) {
 // Numbers the ops and puts them into the queue, all or none.
 Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
   bool parked = false;
+  Undriven undriven(drivers_, failpoints_.armed());
   for (;;) {
     std::unique_lock lock(mutex_);
     if (life_.load() == Life::kOver) return over_;
@@ -100,6 +121,7 @@ Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
   }
   if (parked) host_.post(Parked{});
   failpoints_.hit(Point::kAfterSubmit);
+  undriven.end();
   if (wake && drivers_.load(std::memory_order_relaxed) == 0) progress_wake_.notify_one();
   return {};
 }
