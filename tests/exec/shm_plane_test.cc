@@ -122,3 +122,38 @@ TEST_CASE("who was stopped in its pull is not prepared once an owner has its out
   members.back().stop = 0;
   CHECK(members.back().plane->run(members.back().op, members.back().context).state == RunState::kBroken);
 }
+
+TEST_CASE("scratch is used again when all members have copied out of it, not when its owner has") {
+  std::vector<MemberHere> members(kMembers);
+  begin(members, OpKind::kAllReduce);
+  std::vector<RunState> ends(kMembers);
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < kMembers; ++i) {
+    members[i].op.desc.flags = 0;
+    threads.emplace_back([&, i] { ends[i] = members[i].plane->run(members[i].op, members[i].context).state; });
+  }
+  for (std::thread& t : threads) t.join();
+  REQUIRE(ends == std::vector<RunState>(kMembers, RunState::kPrepared));
+  for (std::size_t i = 0; i + 1 < kMembers; ++i) {  // committed; the last one is slow to copy out
+    members[i].plane->copy_out(members[i].op);
+    members[i].plane->release(1);
+  }
+  // The next op's table would stand at the head of the same scratch.
+  MemberHere& first = members.front();
+  ExecOp next;
+  next.id = 2;
+  next.desc.kind = OpKind::kAllToAllV;
+  next.desc.type = DataType::kU64;
+  next.in = first.in;
+  next.out = first.out;
+  auto tables = std::make_shared<algo::Tables>();
+  for (std::size_t i = 0; i < kMembers; ++i) {
+    tables->give.push_back({i * 80'000, 80'000});
+    tables->take.push_back({i * 80'000, 80'000});
+  }
+  next.tables = std::move(tables);
+  first.context.deadline = now() + Duration::from_ms(30);
+  CHECK(first.plane->run(next, first.context).state == RunState::kStopped);
+  members.back().plane->copy_out(members.back().op);
+  for (const MemberHere& m : members) CHECK(right(m, OpKind::kAllReduce));
+}
