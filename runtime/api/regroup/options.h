@@ -46,7 +46,7 @@ struct REGROUP_API Options {
   std::uint64_t snapshot_bytes = 1ull << 30;  // what a member keeps for one joiner while it changes its state
   std::uint64_t feed_bytes = 256ull << 20;    // committed results that it keeps for joiners
   std::uint64_t catch_up_rate = 0;            // bytes/s that it sends one joiner; 0: no bound
-  double catch_up_share = 0.1;                // of a core, for one joiner (its first 30 ms of CPU time are not counted); 0: no bound.
+  double catch_up_share = 0.25;               // of a core, for one joiner (its first 30 ms of CPU time are not counted); 0: no bound.
                                               // Besides, a transfer waits for collectives and updates, at most half of the time
   std::uint64_t journal_bytes = 256ull << 20; // results that a joiner holds in memory, then
   std::uint64_t spill_bytes = 4ull << 30;     // in a file without a name
