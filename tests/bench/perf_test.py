@@ -200,7 +200,7 @@ class BadInput(unittest.TestCase):
         self.refused("--kill 1@8", "--ranks", "2", "-n", "4", "--kill", "1@8")
 
     def test_a_rank_that_never_starts_is_named_in_bounded_time(self):
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=BIN) as folder:  # a hard link stays on one file system
             os.link(os.path.join(BIN, "all_reduce_perf"), os.path.join(folder, "first"))
             os.symlink(os.path.join(BIN, "regroup"), os.path.join(folder, "regroup"))
             script = os.path.join(folder, "all_reduce_perf")  # what the parent starts as its ranks
