@@ -8,11 +8,9 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import time
 
-from .._command import program
+from ._job import results_of
 
 RANKS = 3
 
@@ -59,17 +57,6 @@ def worker(victim: int, at: int, steps: int) -> None:
     dist.destroy_process_group()
 
 
-def run(victim: int, at: int, steps: int) -> list[dict]:
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("MASTER_")}, "OMP_NUM_THREADS": "1"}
-    command = [program(), "run", "-n", str(RANKS), "--quiet", "--no-prefix", "--timeout", "120", "--", sys.executable, "-m",
-               "regroup.bench.kill", "--worker", f"{victim},{at}", "--steps", str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    results = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if len(results) != RANKS - 1 or len({r["bits"] for r in results}) != 1:
-        raise SystemExit(f"regroup.bench.kill: {len(results)} survivors, or different bits:\n{done.stdout}{done.stderr}")
-    return results
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=12)
@@ -82,7 +69,8 @@ def main() -> None:
         return worker(victim, at, a.steps)
     rows = []
     for kill in range(a.kills):
-        results = run(kill % RANKS, a.steps // 2 + kill % 5, a.steps)
+        victim = f"{kill % RANKS},{a.steps // 2 + kill % 5}"
+        results = results_of("regroup.bench.kill", RANKS, [victim, "--steps", str(a.steps)], expect=RANKS - 1)
         rows += [{"kill": kill, "victim": kill % RANKS, **r} for r in results]
         print(f"kill {kill} of rank {kill % RANKS}: step {results[0]['usual_ms']:.1f} ms, recovery "
               + ", ".join(f"{r['recovery_ms']:.1f}" for r in results) + " ms", flush=True)

@@ -8,12 +8,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
-from .._command import program
+from ._job import results_of
 
 
 def worker(kind: str, width: int, folder: str) -> None:
@@ -70,13 +68,7 @@ def worker(kind: str, width: int, folder: str) -> None:
 
 def run(kind: str, width: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**{k: v for k, v in os.environ.items() if not k.startswith("MASTER_")}, "OMP_NUM_THREADS": "1"}
-        command = [program(), "run", "-n", "3", "--restart", "--quiet", "--no-prefix", "--timeout", "120", "--", sys.executable, "-W", "ignore",
-                   "-m", "regroup.bench.rejoin", "--worker", f"{kind},{folder}", "--width", str(width)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    results = [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if len(results) != 3 or len({r["bits"] for r in results}) != 1:
-        raise SystemExit(f"regroup.bench.rejoin: {len(results)} ranks ended, or with different bits:\n{done.stdout}{done.stderr}")
+        results = results_of("regroup.bench.rejoin", 3, [f"{kind},{folder}", "--width", str(width)], ("--restart",))
     survivors = [r for r in results if "gap_ms" in r]
     return {"kind": kind, "usual_ms": max(r["usual_ms"] for r in survivors), "gap_ms": max(r["gap_ms"] for r in survivors),
             "replayed": max(r["replayed"] for r in results), "seconds": max(r["seconds"] for r in results)}
