@@ -54,7 +54,8 @@ Status Joiner::open_sources(Round& round, const std::vector<MemberInfo>& all) {
   return {};
 }
 
-// The same mark at all of them: the newest that any has, or where the feed begins behind it or blobs are to be saved, the next.
+// The same mark at all of them: the newest that any has, or where the feed begins behind it or blobs are to be saved, the next;
+// and on to later ones until the feed begins no later than right behind it.
 Status Joiner::take(Round& round) {
   OpId first = 0;
   {
@@ -65,12 +66,14 @@ Status Joiner::take(Round& round) {
   if (round.newest.step + config_.floor_slack < config_.floor) return older_than_mine(round.newest.step);
   if (round.newest.op + 1 < first || !config_.blobs.empty()) ++round.step;
   std::vector<Result<SourceLink::Taken>> taken;
-  bool past = true;
-  for (int tries = 0; past && tries < kTakes; ++tries) {
-    if (tries != 0) round.step += 1ull << tries;
+  bool past = false, early = true;
+  for (int tries = 0; (past || early) && tries < kTakes && !stop_.load(); ++tries) {
+    if (tries != 0) round.step += past ? 1ull << tries : 1;
     taken = take_all(round);
-    past = std::any_of(taken.begin(), taken.end(), [](const auto& t) { return t.code() == Code::kUnavailable; }) && !stop_.load();
+    past = std::any_of(taken.begin(), taken.end(), [](const auto& t) { return t.code() == Code::kUnavailable; });
+    early = std::any_of(taken.begin(), taken.end(), [&](const auto& t) { return t.ok() && t->op + 1 < first; });
   }
+  if (early) return {Code::kUnavailable, "no mark where the feed begins"};
   Error last{Code::kUnavailable, "no source"};
   for (std::size_t i = 0; i < taken.size(); ++i) {
     if (!taken[i]) {
