@@ -123,6 +123,10 @@ Result<Join> Experiment::join_once() {
   join.gap_before_ms = before.longest_ms, join.mean_before_ms = before.mean_ms;
   join.gap_during_ms = during.longest_ms, join.mean_during_ms = during.mean_ms;
   join.stalled = during.over;
+  const std::int64_t joined = part.joined_ns.load(), replay = part.replay_ns.load() == 0 ? joined : part.replay_ns.load();
+  join.fetch_ms = static_cast<double>(replay - ready) / 1e6, join.replay_ms = static_cast<double>(joined - replay) / 1e6;
+  join.gap_fetch_ms = gaps(ready, replay, 0).longest_ms, join.gap_replay_ms = gaps(replay, joined, 0).longest_ms;
+  join.gap_enter_ms = gaps(joined, first, 0).longest_ms;
   join.trouble = part.trouble;
   join.replayed = part.replayed.load(), join.snapshots = part.snapshots.load();
   for (int r = 0; r < victim; ++r) join.bytes_per_source.push_back(part.source_bytes[r].load());

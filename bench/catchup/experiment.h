@@ -29,6 +29,8 @@ struct Arguments {
 struct Join {
   double gap_before_ms = 0, gap_during_ms = 0;   // longest gap between commits of a survivor
   double mean_before_ms = 0, mean_during_ms = 0; // of the steps
+  double gap_fetch_ms = 0, gap_replay_ms = 0, gap_enter_ms = 0;  // of gap_during: by what the joiner did meanwhile
+  double fetch_ms = 0, replay_ms = 0;            // how long it did that
   int stalled = 0;                               // gaps over twice gap_before_ms
   double length_ms = 0;                          // join called -> first contribution committed
   double contributor_ms = 0;                     // join called -> join has returned: it takes part in the step at hand

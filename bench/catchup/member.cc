@@ -24,12 +24,13 @@ class Member {
     for (std::size_t i = 0; i < state_.size(); ++i) state_[i] = i;  // faults in every page before the clock starts
     options.state = {{"state", state_.data(), state_.size() * 8, DataType::kU64, {state_.size()}}};
     options.apply = [this](std::uint64_t step, std::span<const StepResult> results) -> Status {
+      if (mine_.replay_ns.load() == 0) mine_.replay_ns.store(now_ns());
       for (const StepResult& r : results)
         if (r.code == Code::kOk && r.bytes == sum_.size() * 8) update(step, static_cast<const std::uint64_t*>(r.data));
       return {};
     };
     mine_.first_ns.store(0);
-    mine_.joined_ns.store(0);
+    mine_.joined_ns.store(0), mine_.replay_ns.store(0);
     mine_.ready_ns.store(now_ns());
     Result<std::unique_ptr<Group>> group = Group::join(std::move(options));
     if (!group) return group.error();

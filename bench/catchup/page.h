@@ -26,6 +26,7 @@ struct Settings {
 struct Part {  // of one rank, over its lives
   std::atomic<std::uint64_t> head{0};
   std::atomic<std::int64_t> ready_ns{0};    // its process stands and calls join
+  std::atomic<std::int64_t> replay_ns{0};   // the last transfer is over: its first step is replayed; 0: none was
   std::atomic<std::int64_t> joined_ns{0};   // join has returned
   std::atomic<std::int64_t> first_ns{0};    // its first contribution is committed
   std::atomic<std::uint64_t> digest_step{0};

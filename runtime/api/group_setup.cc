@@ -40,8 +40,8 @@ std::string GroupImpl::config_text() const {
   std::string text = options_.shared_text();
   if (options_.apply) text += " catch_up=apply";
   for (const StateBlob& blob : options_.blobs) text += " blob." + blob.name;
-  for (const StateBuffer& buffer : options_.state) text += " state." + buffer.name + "=" + std::to_string(buffer.bytes) +
-            (buffer.shape.empty() ? "" : ":" + state::describe({buffer.name, buffer.type, buffer.shape, buffer.bytes}));
+  for (const StateBuffer& b : options_.state)
+    text += " state." + b.name + "=" + std::to_string(b.bytes) + ":" + state::describe({b.name, b.type, b.shape, b.bytes});
   if (!options_.cost.empty()) text += " cost=" + machine_.text();  // what a file says, not where it lies
   return text;
 }

@@ -10,6 +10,7 @@ void Feed::publish(Entry entry, std::span<const std::byte> data) {
   if (entry.op <= last_) return;
   if (entry.op != last_ + 1) ring_.clear(), bytes_ = 0;  // a life was left out
   last_ = entry.op;
+  if (entry.mark) last_mark_ = entry.op;
   if (subscribers_ == 0) return;
   auto kept = std::make_shared<Entry>(std::move(entry));
   kept->data = std::move(spare_);
@@ -29,7 +30,12 @@ void Feed::begin(OpId op) {
   std::lock_guard lock(mutex_);
   ring_.clear();
   bytes_ = 0;
-  last_ = op;
+  last_ = last_mark_ = op;
+}
+
+OpId Feed::last_mark() const {
+  std::lock_guard lock(mutex_);
+  return last_mark_;
 }
 
 OpId Feed::subscribe() {

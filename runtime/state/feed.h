@@ -23,6 +23,8 @@ class Feed {
   // The last op settled here was `op`: a new life begins behind it.
   void begin(OpId op);
 
+  // The last op settled here that ended a step, since begin(); 0: none yet.
+  [[nodiscard]] OpId last_mark() const;
   // All ops behind the one returned will be here, until unsubscribe().
   OpId subscribe();
   void unsubscribe();
@@ -38,7 +40,7 @@ class Feed {
   std::deque<std::shared_ptr<const Entry>> ring_;
   std::vector<std::byte> spare_;  // memory of the last one that went, kept so that publishing faults in no page
   std::size_t bytes_ = 0;
-  OpId last_ = 0;
+  OpId last_ = 0, last_mark_ = 0;
   int subscribers_ = 0;
 };
 

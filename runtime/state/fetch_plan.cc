@@ -27,7 +27,7 @@ void FetchPlan::known(StripeId i, std::uint64_t digest) {
 }
 
 std::optional<std::uint64_t> FetchPlan::digest_of(StripeId i) const {
-  if (!stripes_[i].done) return std::nullopt;
+  if (!stripes_[i].done || (stripes_[i].alone && per_.size() > 1)) return std::nullopt;
   return stripes_[i].digest;
 }
 
@@ -162,7 +162,7 @@ void FetchPlan::judge(StripeId i) {
   State& s = stripes_[i];
   if (!s.held || s.done) return;
   if (s.from == kOlder) return judge_known(i);
-  if (!limits_.witnesses || alive() <= 1) return finish(i);
+  if (!limits_.witnesses || alive() <= 1) return finish(i, true);
   std::map<std::uint64_t, std::uint32_t> votes;
   votes[s.digest] = 1;
   for (const auto& [who, digest] : s.witnesses)
@@ -216,7 +216,7 @@ void FetchPlan::want_witness(StripeId i) {
     if (can(other, i) && !s.witnesses.contains(other)) return to_tell_[other].push_back(i);
   }
   if (s.from == kOlder && can(i % static_cast<Source>(per_.size()), i)) return to_tell_[i % per_.size()].push_back(i);
-  if (s.witnesses.empty() && s.from != kOlder) finish(i);  // nobody else has it as of the mark
+  if (s.witnesses.empty() && s.from != kOlder) finish(i, true);  // nobody else has it as of the mark
 }
 
 // Its witness is late: another one, if there is one.
@@ -230,8 +230,9 @@ void FetchPlan::other_witness(StripeId i, Source late) {
   }
 }
 
-void FetchPlan::finish(StripeId i) {
+void FetchPlan::finish(StripeId i, bool alone) {
   stripes_[i].done = true;
+  stripes_[i].alone = alone;
   ++done_;
   bytes_done_ += bytes_[i];
   if (stripes_[i].from == kOlder) bytes_kept_ += bytes_[i];

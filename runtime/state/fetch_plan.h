@@ -47,7 +47,7 @@ class FetchPlan {
 
   // Before the first next(): the joiner holds these bytes, believed as of an older mark.
   void known(StripeId stripe, std::uint64_t digest);
-  // The digest of a stripe that is done.
+  // The digest of a stripe that is done, and that two sources vouch for, or the only one that there ever was: for known().
   [[nodiscard]] std::optional<std::uint64_t> digest_of(StripeId stripe) const;
   // What `source` is to be asked for now; at most one Ask at a time is out per source.
   Ask next(Source source, Instant now);
@@ -73,6 +73,7 @@ class FetchPlan {
     bool assigned = false;  // asked of somebody who may still answer
     bool held = false;      // the joiner holds bytes of digest `digest`, from `from`
     bool done = false;
+    bool alone = false;     // done, on the word of one
     Source from = 0;
     std::uint64_t digest = 0;
     std::uint32_t without = 0;                  // bit set: sources that do not have it
@@ -84,7 +85,7 @@ class FetchPlan {
     std::uint64_t bytes = 0;
   };
   void judge(StripeId stripe);
-  void finish(StripeId stripe);
+  void finish(StripeId stripe, bool alone = false);
   void judge_known(StripeId stripe);
   void differ(Source a, Source b);
   void lies(Source source, const std::string& why);

@@ -34,6 +34,7 @@ void Holder::begin_update(std::span<const StateRange> ranges) {
 }
 
 void Holder::end_update(std::uint64_t step, OpId op) {
+  if (const OpId mark = feed_.last_mark(); mark != 0) op = std::min(op, mark);
   bool save = false;
   {
     std::lock_guard lock(mutex_);
@@ -64,6 +65,14 @@ Holder::Version Holder::own() const {
 bool Holder::updating() const {
   std::lock_guard lock(mutex_);
   return updating_;
+}
+
+std::size_t Holder::serving() const {
+  std::lock_guard lock(mutex_);
+  return static_cast<std::size_t>(std::count_if(snapshots_.begin(), snapshots_.end(), [](const auto& weak) {
+    const auto snapshot = weak.lock();
+    return snapshot && !snapshot->over();
+  }));
 }
 
 void Holder::hide() {

@@ -48,6 +48,7 @@ class Holder {
   explicit Holder(Config config);
 
   // The owner is about to change these ranges (empty: anything); afterwards its state is as of `step` and `op`.
+  // `op`: the last one settled; the state counts as of the last mark up to it, since a joiner replays whole steps behind it.
   void begin_update(std::span<const StateRange> ranges);
   void end_update(std::uint64_t step, OpId op);
   void set_version(std::uint64_t step, OpId op) { end_update(step, op); }
@@ -62,6 +63,8 @@ class Holder {
 
   [[nodiscard]] Version version() const;
   [[nodiscard]] bool updating() const;
+  // Snapshots that are being given to somebody.
+  [[nodiscard]] std::size_t serving() const;
   // The state as of `step`: at once, or when the owner gets there. kUnavailable: it is past that; kTimeout.
   Result<Taken> take(std::uint64_t step, const Snapshot::Share& share, Instant deadline, const std::atomic<bool>& stop, bool with_blobs = true);
 

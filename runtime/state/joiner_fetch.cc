@@ -131,6 +131,7 @@ Status Joiner::fetch(Round& round) {
   std::vector<std::uint32_t> bytes;
   for (std::uint32_t i = 0; i < table_.size(); ++i) bytes.push_back(table_[i].bytes);
   round.plan = std::make_unique<FetchPlan>(std::move(bytes), static_cast<std::uint32_t>(round.sources.size()), FetchPlan::Limits{});
+  if (known_by_one_ && round.sources.size() > 1) known_.clear();  // its word, again, would count as that of two
   for (std::uint32_t i = 0; i < known_.size(); ++i)
     if (known_[i]) round.plan->known(i, *known_[i]);
   known_.clear();
@@ -197,6 +198,7 @@ bool Joiner::lied(const MemberInfo& m) const { return std::find(liars_.begin(), 
 void Joiner::remember(Round& round) {
   std::lock_guard lock(round.plan_mutex);
   known_.resize(table_.size());
+  known_by_one_ = round.sources.size() == 1;
   for (std::uint32_t i = 0; i < table_.size(); ++i) known_[i] = round.plan->digest_of(i);
   for (std::size_t i = 0; i < round.sources.size(); ++i)
     if (round.plan->sources()[i].lied && !lied(round.sources[i]->who())) liars_.push_back(round.sources[i]->who().inc);

@@ -50,10 +50,7 @@ class Server {
   Server(Stream& stream, Holder& holder, const std::atomic<bool>& stop)
       : stream_(stream), holder_(holder), stop_(stop), throttle_(holder.config().rate), share_(holder.config().share, kFreeCpu) {}
 
-  ~Server() {
-    end_.store(true);
-    if (spares_.joinable()) spares_.join();
-  }
+  ~Server() { let_go(); }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -74,12 +71,12 @@ class Server {
   bool take(std::span<const std::byte> payload) {
     const auto ask = decode_take(payload);
     if (!ask) return false;
-    taken_ = {};
+    let_go();
     const Snapshot::Share share = ask->compare ? Snapshot::digests_of(ask->source, ask->sources) : Snapshot::share_of(ask->source, ask->sources);
     Result<Holder::Taken> taken = holder_.take(ask->step, share, now() + kTakeWait, stop_, !ask->compare);
     if (!taken) return fail(stream_, taken.error()), taken.code() == Code::kUnavailable;
     taken_ = std::move(*taken);
-    if (!ask->compare && !spares_.joinable()) spares_ = std::thread([this, snapshot = taken_.snapshot] { make_spares(*snapshot); });
+    if (!ask->compare) spares_ = std::thread([this, snapshot = taken_.snapshot] { make_spares(*snapshot); });
     Writer w;
     w.u64(taken_.version.op);
     w.u32(static_cast<std::uint32_t>(taken_.blobs.size()));
@@ -111,6 +108,15 @@ class Server {
       told.push_back(t);
     }
     return stream_.send(frame_of(kDigests), encode(told)).ok();
+  }
+
+  // The owner keeps nothing for it any more, and does not free what it has kept.
+  void let_go() {
+    end_.store(true);
+    if (spares_.joinable()) spares_.join();
+    end_.store(false);
+    if (taken_.snapshot) taken_.snapshot->end();
+    taken_ = {};
   }
 
   bool over() {

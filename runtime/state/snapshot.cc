@@ -156,11 +156,13 @@ void Snapshot::drop(std::uint32_t stripe) {
 }
 
 void Snapshot::end() {
+  std::vector<Slot> slots(table_.size());  // what was kept is freed outside of the lock: the owner may need it
+  std::vector<std::vector<std::byte>> spare;
   std::unique_lock lock(mutex_);
   over_ = true;
   unread_.wait(lock, [&] { return readers_ == 0; });
-  slots_ = std::vector<Slot>(table_.size());
-  spare_ = {};
+  slots_.swap(slots);
+  spare_.swap(spare);
   kept_ = spare_bytes_ = 0;
 }
 

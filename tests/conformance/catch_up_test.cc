@@ -63,20 +63,26 @@ TEST_CASE("a source that dies during the transfer is replaced, or a newer snapsh
   CHECK(t.of(2).weights == t.of(0).weights);
 }
 
-TEST_CASE("a joiner whose state has another shape is refused with the name, and the others train on") {
+TEST_CASE("a joiner with other state is refused with the names that differ, and the others train on") {
+  const std::string what = GENERATE(as<std::string>(), "shape", "type", "name", "one more", "none");
   Training t("shm", 2);
   REQUIRE(t.world.start() == "");
   Trainer stranger(1);
   Options options = t.world.options(1);
   t.world.at(1).detach();
   stranger.register_in(options);
-  options.state[0].shape = {2, kCount / 2};
+  std::vector<std::uint64_t> more(1);
+  if (what == "shape") options.state[0].shape = {2, kCount / 2};
+  if (what == "type") options.state[0].type = DataType::kF64;
+  if (what == "name") options.state[0].name = "biases";
+  if (what == "one more") options.state.push_back({"biases", more.data(), 8, DataType::kU64, {}});
+  if (what == "none") options.state.clear();
   std::atomic<bool> stop{false};
   std::thread other([&] { (void)t.of(0).run(t.world.at(0), 0, 2, 1, &stop); });
   const Status joined = t.world.join(1, options);
   stop.store(true);
   other.join();
   CHECK(joined.code() == Code::kConfig);
-  CHECK_THAT(joined.error().detail, Catch::Contains("weights"));
+  CHECK_THAT(joined.error().detail, Catch::Contains(what == "one more" ? "biases" : "weights"));
   CHECK(t.world.at(0).all_reduce(t.of(0).sum.data(), t.of(0).sum.data(), 1, DataType::kU64, ReduceOp::kSum).ok());
 }

@@ -235,3 +235,16 @@ TEST_CASE("a source that lies about what is held as of an older mark costs a str
   CHECK(w.all_right());
   CHECK(w.plan.sources()[2].lost);
 }
+
+TEST_CASE("what one source alone was believed about is not held against it the next time: it would be its own second opinion") {
+  World w(2, 100);
+  w.sources[1].lies = w.sources[1].wrong_digest = [](std::uint32_t) { return true; };
+  w.sources[0].breaks = Instant{} + Duration::from_ms(1);
+  w.sources[0].speed = w.sources[1].speed = 10e6;
+  REQUIRE(w.run());
+  REQUIRE(w.plan.done());
+  for (std::uint32_t i = 0; i < 100; ++i) CHECK_FALSE(w.plan.digest_of(i));
+  World one(1, 10);
+  REQUIRE(one.run());
+  CHECK(one.plan.digest_of(3));
+}
