@@ -41,11 +41,12 @@ nlohmann::json summary(const catchup::Arguments& a, const std::vector<catchup::J
     stalled += j.stalled;
     equal = equal && j.digests_equal;
     json["bytes_per_source"].push_back(j.bytes_per_source);
-    json["each"].push_back({{"gap_before", j.gap_before_ms}, {"gap_during", j.gap_during_ms}, {"contributor_ms", j.contributor_ms},
-                            {"first_commit_ms", j.length_ms}, {"kill_to_commit_ms", j.kill_to_commit_ms},
-                            {"fetch_ms", j.fetch_ms}, {"replay_ms", j.replay_ms}, {"gap_fetch", j.gap_fetch_ms},
+    json["each"].push_back({{"gap_before", j.gap_before_ms}, {"gap_during", j.gap_during_ms}, {"gap_fetch", j.gap_fetch_ms},
                             {"gap_replay", j.gap_replay_ms}, {"gap_enter", j.gap_enter_ms}, {"mean_before", j.mean_before_ms},
-                            {"mean_during", j.mean_during_ms}, {"replayed", j.replayed}, {"snapshots", j.snapshots}, {"stalled", j.stalled}, {"trouble", j.trouble}});
+                            {"mean_during", j.mean_during_ms}, {"fetch_ms", j.fetch_ms}, {"replay_ms", j.replay_ms},
+                            {"contributor_ms", j.contributor_ms}, {"first_commit_ms", j.length_ms},
+                            {"kill_to_commit_ms", j.kill_to_commit_ms}, {"replayed", j.replayed}, {"snapshots", j.snapshots},
+                            {"stalled", j.stalled}, {"trouble", j.trouble}});
   }
   int killed = 0;
   std::uint64_t redone = 0;

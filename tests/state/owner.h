@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "ft/core/view.h"
 #include "runtime/state/state_server.h"
 #include "transport/wire/address.h"
 
