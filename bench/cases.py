@@ -107,6 +107,9 @@ class Runner:
     def bound(self, ranks, size, kind):
         return self.csv([os.path.join(self.peers, "shm_bound"), str(ranks), str(size), kind, "1", "11"])
 
+    def tcp_bound(self, size):
+        return self.csv([os.path.join(self.peers, "tcp_bound"), str(size)])
+
     def implementations(self, operation, size):
         """name -> function of (ranks). The order is the order of a round: ours beside the peer it is compared with."""
         shm = ["--transport", "shm"]

@@ -12,11 +12,12 @@ mkdir -p "$peers"
 
 tools/setup/apt.sh bench/peers/apt-packages.txt
 mpicc -O2 bench/peers/mpi_coll.c -o "$peers/mpi_coll"
+g++ -O2 -std=c++17 bench/peers/tcp_bound.cc -o "$peers/tcp_bound"
 rm -f "$peers/shm_bound"
 if grep -qw avx512f /proc/cpuinfo; then
   g++ -O3 -march=native -std=c++17 bench/peers/shm_bound.cc -o "$peers/shm_bound" -pthread
 else
-  echo "bench: no AVX-512 here: the lower bounds are left out"
+  echo "bench: no AVX-512 here: the lower bounds of shared memory are left out"
 fi
 case ${REGROUP_TORCH:-} in
   '' | none) ;;

@@ -68,6 +68,9 @@ def rows(runner):
     add(ours("all_reduce", 4 * K, 2, "private", *private), {ompi("all_reduce", 4 * K, 2): 1})
     for ranks, with_gloo in ((2, 1.5), (4, 1.3)):
         aims = {ompi("all_reduce", 64 * M, ranks, "tcp"): 1.5, gloo("all_reduce", 64 * M, ranks): with_gloo}
+        if ranks == 2:
+            points["bound-tcp 64 MiB"] = lambda: runner.tcp_bound(64 * M)
+            aims["bound-tcp 64 MiB"] = 0  # to know: nothing but the bytes
         add(ours("all_reduce", 64 * M, ranks, "tcp", *tcp), aims)
     add(ours("all_reduce_inflight", M, 4, "tcp", *tcp), {ompi("all_reduce_inflight", M, 4, "tcp"): 1})
     for op, least in (("all_gather", 1.3), ("broadcast", 1.3), ("alltoall", 1.3), ("reduce_scatter", 3)):

@@ -1,5 +1,5 @@
 // Framed: a connection (conn.h) that is one non-blocking socket. Small frames are gathered into one call; calls move at
-// most 256 KiB each.
+// most 1 MiB each.
 // Ownership: owns the socket. Threading: none. After a failure (read or write returned kClosed) `reason()` says why, the
 // socket is to be dropped; nothing more is delivered. Never trusts a length: placements are checked by who places.
 #pragma once
@@ -35,7 +35,7 @@ class Framed final : public Conn {
   [[nodiscard]] const std::string& reason() const override { return reason_; }
   [[nodiscard]] Fault fault() const override { return fault_; }
 
-  static constexpr std::size_t kCallBytes = 256u << 10;
+  static constexpr std::size_t kCallBytes = 1u << 20;
 
  private:
   enum class Rx : std::uint8_t { kHeader, kHeld, kPayload };

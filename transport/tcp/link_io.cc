@@ -11,7 +11,7 @@
 namespace regroup::tcp {
 namespace {
 
-constexpr std::size_t kPumpBytes = 512u << 10;  // per link, direction and pump(): the user looks up at least that often
+constexpr std::size_t kPumpBytes = 2u << 20;  // per link, direction and pump(): the user looks up at least that often
 constexpr unsigned kGlances = 16;  // the listener is polled at least every so many turns
 constexpr Duration kHandshakeLife = Duration::from_s(5);
 constexpr std::size_t kMaxIncoming = 64;
