@@ -59,8 +59,8 @@ Status check_arguments(const Collective& collective, const Arguments& a) {
   if (a.max_bytes > a.min_bytes && a.step_factor <= 1 && a.step_bytes == 0) {
     return {Code::kInvalid, "between -b and -e there must be a step: -i above 0 or -f above 1"};
   }
-  if (!a.transport.empty() && a.transport != "shm" && a.transport != "tcp" && a.transport != "ucx" && a.transport != "auto") {
-    return {Code::kInvalid, "--transport '" + a.transport + "' is not one of shm, tcp, ucx, auto"};
+  if (!a.transport.empty() && a.transport != "shm" && a.transport != "tcp" && a.transport != "ucx" && a.transport != "nccl" && a.transport != "auto") {
+    return {Code::kInvalid, "--transport '" + a.transport + "' is not one of shm, tcp, ucx, nccl, auto"};
   }
   return {};
 }

@@ -23,7 +23,7 @@ Result<RecoveryArguments> parse_recovery_arguments(int argc, const char* const* 
   app.add_option("--sig", signal, "KILL, or STOP: stopped past the suspicion, then continued")->capture_default_str();
   app.add_option("--resident", resident, "private memory that each member touches, as a trainer has")
       ->capture_default_str();
-  app.add_option("--transport", a.transport, "shm, tcp, ucx or auto")->check(CLI::IsMember({"shm", "tcp", "ucx", "auto"}));
+  app.add_option("--transport", a.transport, "shm, tcp, ucx, nccl or auto")->check(CLI::IsMember({"shm", "tcp", "ucx", "nccl", "auto"}));
   app.add_flag("!--private", a.registered, "buffers from malloc, not from Group::allocate");
   app.add_option("--seed", a.seed, "of victims, moments and data")->capture_default_str();
   app.add_option("--hang", a.hang_s, "seconds after which a wait is a hang")->check(CLI::Range(1.0, 600.0));

@@ -29,7 +29,7 @@ struct MemberInfo {
 enum class PlaneKind : std::uint8_t { kShared = 0, kNetwork = 1, kHybrid = 2 };
 // `asked`: the transport that was asked for, if that says which network.
 [[nodiscard]] inline const char* name_of(PlaneKind plane, std::string_view asked = {}) {
-  if (plane == PlaneKind::kNetwork) return asked == "ucx" ? "ucx" : "tcp";
+  if (plane == PlaneKind::kNetwork) return asked == "ucx" ? "ucx" : asked == "nccl" ? "nccl" : "tcp";
   return plane == PlaneKind::kShared ? "shm" : "hybrid";
 }
 

@@ -73,6 +73,8 @@ class Stream {
   virtual Status wait(Flag flag, std::uint32_t at_least) = 0;
   // kTimeout: steps are still under way.
   virtual Status finish(Instant deadline) = 0;
+  // For libraries that queue steps of their own: a cudaStream_t; of the host device a HostQueue*.
+  [[nodiscard]] virtual void* native() = 0;
 };
 
 class Device {

@@ -114,8 +114,12 @@ class HostStream final : public Stream {
       shared_->changed.wait_for(lock, std::chrono::nanoseconds(std::min(left.ns, kGlance.ns * 100)));
     }
   }
+  [[nodiscard]] void* native() override { return &queue_handle_; }
 
  private:
+  static int push_foreign(void* stream, void (*step)(void*), void* argument) {
+    return static_cast<HostStream*>(stream)->push({{}, [=] { step(argument); }}).ok() ? 0 : 1;
+  }
   struct Step {
     std::function<bool()> ready;  // asked below the mutex; empty: at once
     std::function<void()> work;
@@ -182,6 +186,7 @@ class HostStream final : public Stream {
   std::deque<Step> queue_;
   std::uint64_t queued_ = 0, done_ = 0;
   bool closed_ = false;
+  HostQueue queue_handle_{this, push_foreign};
   std::thread thread_;
 };
 

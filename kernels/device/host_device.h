@@ -16,6 +16,12 @@ struct Faults {
   std::uint64_t fail_at = 0;       // the n-th step of the device, from 1, fails; 0: none
 };
 
+// What native() of a stream is: a step that calls step(argument) is queued. Not 0: the device is lost.
+struct HostQueue {
+  void* stream;
+  int (*push)(void* stream, void (*step)(void* argument), void* argument);
+};
+
 [[nodiscard]] std::unique_ptr<Device> make_host_device(Faults faults = {});
 
 }  // namespace regroup::device

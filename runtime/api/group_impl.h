@@ -15,6 +15,7 @@
 #include "regroup/options.h"
 #include "runtime/api/calls.h"
 #include "runtime/exec/hybrid_plane.h"
+#include "runtime/exec/nccl_plane.h"
 #include "runtime/exec/net_plane.h"
 #include "runtime/exec/shm_plane.h"
 #include "runtime/obs/flight_recorder.h"
@@ -99,6 +100,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   [[nodiscard]] std::shared_ptr<state::Joiner> joiner() const;
   Status find_coordinator(ControlOptions& control) const;
   Status open_listeners(const std::string& coordinator);
+  Status find_nccl();
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
   Status find_figures(const std::string& coordinator);
@@ -118,6 +120,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   algo::Machine machine_;  // figures of this machine that plans are chosen by: given or measured
   NetStaging net_staging_;
   std::unique_ptr<tcp::LinkSet> links_;
+  std::unique_ptr<NcclKeeper> nccl_;  // transport nccl
   std::unique_ptr<state::Holder> holder_;  // where options_.apply is set; so is the joiner
   std::unique_ptr<state::Checkpointer> checkpointer_;
   std::uint64_t checkpoint_step_ = 0;       // of the newest in checkpoint_dir, when this object joined

@@ -1,6 +1,11 @@
 // Which plane carries the ops of a view, and by which plans.
-#include <algorithm>
+#include <signal.h>
 
+#include <algorithm>
+#include <cerrno>
+
+#include "ft/driver/death_watch.h"
+#include "kernels/device/host_device.h"
 #include "runtime/api/group_impl.h"
 #include "transport/wire/address.h"
 
@@ -36,6 +41,25 @@ algo::Rules GroupImpl::plan_rules(const View& view, PlaneKind plane) const {
   return rules;
 }
 
+// NCCL and the device that it works on.
+Status GroupImpl::find_nccl() {
+  Result<nccl::LibraryPtr> library = nccl::load(options_.nccl_library);
+  if (!library) return library.error();
+  if (!(*library)->takes_host)
+    return {Code::kUnsupported, "transport nccl: " + (*library)->name + " needs a GPU, and this library was built without CUDA"};
+  NcclKeeper::Config config;
+  config.library = std::move(*library);
+  config.device = device::make_host_device();
+  config.limit = Duration::from_ns(static_cast<std::int64_t>(options_.nccl_timeout_s * 1e9));
+  config.known_dead = [here = locality()](const MemberInfo& m) {
+    const Result<wire::MemberAddress> at = wire::decode_address(m.address);
+    return at && at->host == here && here != 0 && at->pid > 0 && ::kill(at->pid, 0) != 0 && errno == ESRCH &&
+           !lives_here(m.inc, at->death_socket, Duration::from_ms(1));
+  };
+  nccl_ = std::make_unique<NcclKeeper>(std::move(config));
+  return {};
+}
+
 Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
   if (decision.plane == PlaneKind::kShared) {
     if (!domain_) return Error{Code::kUnsupported, "no shared memory here"};
@@ -48,6 +72,11 @@ Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, s
     const HybridPlane::Host host{domain_.get(), hybrid_staging_, shm_pairs_.get(), 2 * options_.window};
     Result<std::unique_ptr<HybridPlane>> plane =
         HybridPlane::open(host, *links_, net_staging_, decision.view, self, config, bad_peer);
+    if (!plane) return plane.error();
+    return std::shared_ptr<Plane>(std::move(*plane));
+  }
+  if (nccl_) {
+    Result<std::unique_ptr<NcclPlane>> plane = NcclPlane::open(*nccl_, *links_, net_staging_, decision.view, self, config);
     if (!plane) return plane.error();
     return std::shared_ptr<Plane>(std::move(*plane));
   }

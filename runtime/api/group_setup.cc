@@ -137,6 +137,8 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
   recorder_.set_label("group=" + options_.group + " rank=" + std::to_string(options_.rank));
   if (!options_.trace_file.empty())
     if (Status s = recorder_.trace_to(trace_path(options_.trace_file, options_.rank)); !s) return s;
+  if (options_.transport == "nccl")
+    if (Status s = find_nccl(); !s) return s;
   if (options_.transport == "auto" || options_.transport == "shm") {
     Result<std::unique_ptr<shm::Domain>> domain = shm::Domain::create(inc_, 2 * options_.window, options_.small_bytes, &failpoints_);
     if (!domain && (options_.transport == "shm" || domain.code() == Code::kNoMemory)) return domain.error();

@@ -61,6 +61,8 @@ void each(Self& o, F f) {
   f("world_size", true, o.world_size);
   f("min_members", true, o.min_members);
   f("transport", true, o.transport);
+  f("nccl_library", false, o.nccl_library);
+  f("nccl_timeout_s", false, o.nccl_timeout_s);
   f("interface", false, o.interface);
   f("host_id", false, o.host_id);
   f("secret", false, o.secret);
@@ -143,15 +145,15 @@ Status Options::validate() const {
   if (world_size < 1 || world_size > 1024) return bad("world_size: " + std::to_string(world_size) + " is not in 1..1024 (REGROUP_WORLD_SIZE)");
   if (rank >= world_size) return bad("rank " + std::to_string(rank) + " is not below world_size " + std::to_string(world_size));
   if (min_members < 1 || min_members > world_size) return bad("min_members: " + std::to_string(min_members) + " is not in 1..world_size");
-  if (transport != "auto" && transport != "shm" && transport != "tcp" && transport != "ucx")
-    return bad("transport: '" + transport + "' is none of auto, shm, tcp, ucx");
+  if (transport != "auto" && transport != "shm" && transport != "tcp" && transport != "ucx" && transport != "nccl")
+    return bad("transport: '" + transport + "' is none of auto, shm, tcp, ucx, nccl");
   if (plan != "auto" && !algo::form_named(plan)) return bad("plan: '" + plan + "' is none of auto, direct, small, ring, doubling, gather, hierarchical");
   if (order != "any" && order != "canonical") return bad("order: '" + order + "' is none of any, canonical");
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
   if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");
   if (!(catch_up_share >= 0 && catch_up_share <= 1)) return bad("catch_up_share: not in 0..1");
   if (staging_bytes < (1u << 20)) return bad("staging_bytes: at least 1M is needed");
-  for (const double s : {join_timeout_s, wait_timeout_s, unavailable_timeout_s})
+  for (const double s : {join_timeout_s, wait_timeout_s, unavailable_timeout_s, nccl_timeout_s})
     if (!(s > 0 && s <= kMaxTimeoutS)) return bad("timeouts must be positive, and at most 1e9 s");
   for (std::size_t i = 0; i < state.size(); ++i) {
     if (state[i].name.empty() || state[i].name.size() > 255) return bad("state: a buffer's name must have 1 to 255 characters");

@@ -118,10 +118,12 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
     const algo::Request request{op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false), &leaders_};
     algo::make_plan(request, plan_);
     form_ = algo::choose(op.desc, plan_, n, config_.rules);
+    if (config_.elsewhere && config_.elsewhere(op.desc)) form_ = algo::Form::kDirect;
     if (routed()) algo::make_route(request, plan_, form_, route_);
     planned_ = true;
   }
   active_ = op.id;
+  number_ = 0;
   desc_ = op.desc;
   root_ = op.root_index;
   tables_ = op.tables;
@@ -152,6 +154,7 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   for (std::size_t i = 0; i < n; ++i) {
     PeerState& p = peers_[i];
     p.ready_sent = p.ready_seen = p.same = false;
+    p.number = 0;
     p.input_sent = p.input_got = p.result_sent = p.result_got = 0;
     if (i != self_ && mine != 0 && foreign()->fold && !reserve(p.input, mine)) return refuse("found no memory");
   }
@@ -324,6 +327,8 @@ RunResult NetPlane::pump_until(ExecContext& context, Done done) {
   }
 }
 
+RunResult NetPlane::await(ExecContext& context, const std::function<bool()>& done) { return pump_until(context, done); }
+
 RunResult NetPlane::declare(ExecOp& op, ExecContext& context) {
   const RunResult begun = begin(op, context);
   if (begun.state == RunState::kPrepared) held_ = first_told_ = true;  // failpoints are of the host's part
@@ -352,11 +357,16 @@ void NetPlane::announce_prepared(OpId op) {
 }
 
 RunResult NetPlane::await_commit(OpId op, CommitCounter& counter, ExecContext& context) {
-  return pump_until(context, [&] {
+  RunResult result = pump_until(context, [&] {
     for (std::size_t i = 0; i < peers_.size(); ++i)
-      if (i != self_) counter.observe(i, peers_[i].prepared_seen);
-    return counter.committable() >= op;
+      if (i != self_) counter.observe(i, observe_digests(peers_[i], counter));
+    return counter.committable() >= op || counter.differs();
   });
+  if (result.state != RunState::kPrepared || counter.committable() >= op) return result;
+  result.state = RunState::kBroken;
+  result.other = self_;
+  result.detail = "members have other bits of op " + std::to_string(*counter.differs());
+  return result;
 }
 
 void NetPlane::copy_out(ExecOp& op) {

@@ -13,8 +13,10 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "ft/core/view.h"
@@ -32,6 +34,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   struct Config {
     std::size_t staging_bytes = std::size_t{1} << 30;
     algo::Rules rules;  // the same at every member
+    std::function<bool(const OpDesc&)> elsewhere = {};  // ops that may be carried out elsewhere: direct, if they are not
   };
   // Enters the view on the links. kRefused: a member's address cannot be read.
   static Result<std::unique_ptr<NetPlane>> open(tcp::LinkSet& links, NetStaging& staging, const View& view,
@@ -53,21 +56,40 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   RunResult declare(ExecOp& op, ExecContext& context);
   // Serves the links without waiting, while the op at hand is elsewhere. A result: a descriptor differs, or a link is broken.
   std::optional<RunResult> serve();
+  // For NcclPlane (net_elsewhere.cc). Begins an op, telling all its descriptor and `ready`, a number of the caller's own.
+  RunResult declare(ExecOp& op, ExecContext& context, std::uint32_t ready);
+  // All descriptors are here and the same, mine is told. Calls `meanwhile` now and then; true: it stops here (kStopped).
+  RunResult await_declared(ExecContext& context, const std::function<bool()>& meanwhile);
+  [[nodiscard]] bool all_ready(std::uint32_t number) const;
+  // The declared op is carried out elsewhere, its output is put here; else run() goes on with it.
+  std::span<std::byte> give_away();
+  // Shown before `prepared` is told; a peer's `prepared` of that op counts when its digest is here.
+  void show_digest(OpId op, std::uint64_t digest);
+  // Bytes to a peer, at most 4 KiB, within the epoch.
+  void tell(std::size_t peer, std::vector<std::byte> letter) { peers_[peer].letters.push_back(std::move(letter)); }
+  void on_letter(std::function<void(std::size_t, std::span<const std::byte>)> heard) { heard_ = std::move(heard); }
   // The output of a prepared op that was run here.
   [[nodiscard]] const std::byte* output_of(OpId op) const;
 
  private:
   static constexpr std::size_t kDescBytes = 32;
   static constexpr std::size_t kMaxEarly = 64;
-  enum Type : std::uint16_t { kReady = tcp::kFirstUserType, kInput, kResult, kPrepared, kHop };
+  enum Type : std::uint16_t { kReady = tcp::kFirstUserType, kInput, kResult, kPrepared, kHop, kDigest, kLetter };
+  static constexpr std::size_t kMaxLetter = 4096;
   struct Early {  // descriptor of an op that has not begun here
     OpId op = 0;
     bool whole = false;
     std::vector<std::byte> ready;
+    std::uint32_t number = 0;
+  };
+  struct Digest {
+    OpId op = 0;
+    std::uint64_t digest = 0;
   };
   struct PeerState {
     bool ready_sent = false, ready_seen = false;
     bool same = false;             // its descriptor equals mine, its table fits mine
+    std::uint32_t number = 0;      // that came with its descriptor
     std::vector<std::byte> ready;  // descriptor, then the input of a small op, the table of a told one, a small hop
     std::vector<std::byte> parcel;  // my descriptor with a small hop, while it is sent
     std::deque<Early> early;
@@ -76,6 +98,11 @@ class NetPlane final : public Plane, private tcp::LinkUser {
     std::size_t result_sent = 0, result_got = 0;
     OpId prepared_sent = 0, prepared_seen = 0;
     OpId prepared_due = 0;       // what it is to be told
+    std::vector<Digest> digests;             // its own, of ops that are not committed here
+    std::deque<Digest> digests_due;
+    std::deque<std::vector<std::byte>> letters;  // all of the epoch: they are sent from here
+    std::size_t letters_sent = 0;
+    std::vector<std::byte> letter;           // that is arriving
     std::uint32_t relayed = 0;   // told of myself and so many members before me (0: it is not told by me)
   };
   struct Output {  // of an op that is prepared or about to be
@@ -99,6 +126,10 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool send_result(std::size_t peer, tcp::Outgoing& out);
   [[nodiscard]] std::size_t unsent() const;
   void lay_ways();
+  bool place_aside(PeerState& p, const wire::Frame& frame, tcp::Placement& placement);
+  bool arrived_aside(std::size_t peer, const wire::Frame& frame);
+  bool next_aside(PeerState& p, tcp::Outgoing& out);
+  OpId observe_digests(PeerState& p, CommitCounter& counter);
   void tell_prepared();
   bool hear_prepared(std::size_t peer, const wire::Frame& frame);
 
@@ -115,6 +146,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] std::optional<RunResult> broken() const;
   template <class Done>
   RunResult pump_until(ExecContext& context, Done done);
+  RunResult await(ExecContext& context, const std::function<bool()>& done);  // the same, for other files
   // Of the op at hand.
   [[nodiscard]] const algo::Piece* foreign() const;              // the piece that I make of others' inputs, if any
   [[nodiscard]] std::size_t input_from(std::size_t peer) const;  // bytes of its input that I need
@@ -153,6 +185,9 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool folded_ = false;              // small, gather: the output stands
   bool held_ = false;                // declared; my host is still folding
   bool first_out_ = false, first_told_ = false, placed_told_ = false;
+  std::uint32_t number_ = 0;         // told with my descriptor
+  std::vector<Digest> shown_;        // of ops that are not committed here
+  std::function<void(std::size_t, std::span<const std::byte>)> heard_;
   OpId announce_ = 0, released_ = 0;  // my `prepared` as told
   std::vector<std::byte> ready_out_;
   std::vector<const void*> sources_;

@@ -12,17 +12,19 @@ tcp::Placement NetPlane::place_ready(PeerState& p, const wire::Frame& frame) {
   if (frame.length < kDescBytes || frame.length > most) return {};
   if (frame.op == active_) {
     if (p.ready_seen) return {};
+    p.number = frame.chunk;
     p.ready.resize(frame.length);
     return {tcp::Take::kInto, p.ready.data()};
   }
   if (p.early.size() >= kMaxEarly || (!p.early.empty() && p.early.back().op >= frame.op)) return {};
-  p.early.push_back({frame.op, false, std::vector<std::byte>(frame.length)});
+  p.early.push_back({frame.op, false, std::vector<std::byte>(frame.length), frame.chunk});
   return {tcp::Take::kInto, p.early.back().ready.data()};
 }
 
 tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
   PeerState& p = peers_[peer];
   if (NetPairs::owns(frame)) return pairs_.place(peer, frame);
+  if (tcp::Placement aside; place_aside(p, frame, aside)) return aside;
   if (frame.type == kPrepared) return {frame.length == 0 ? tcp::Take::kInto : tcp::Take::kRefuse, nullptr};
   if (active_ != 0 && frame.op < active_) return {tcp::Take::kDiscard, nullptr};
   if (frame.type == kReady) return place_ready(p, frame);
@@ -46,6 +48,7 @@ tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
 bool NetPlane::arrived(std::size_t peer, const wire::Frame& frame) {
   PeerState& p = peers_[peer];
   if (NetPairs::owns(frame)) return pairs_.arrived(peer, frame);
+  if (frame.type == kDigest || frame.type == kLetter) return arrived_aside(peer, frame);
   if (frame.type == kPrepared) return hear_prepared(peer, frame);
   if (frame.type == kReady) {
     const auto early = std::find_if(p.early.begin(), p.early.end(), [&](const Early& e) { return e.op == frame.op; });
@@ -67,6 +70,7 @@ bool NetPlane::take_early(std::size_t peer) {
       std::find_if(p.early.begin(), p.early.end(), [&](const Early& e) { return e.op == active_ && e.whole; });
   if (mine == p.early.end()) return true;
   p.ready = std::move(mine->ready);
+  p.number = mine->number;
   p.early.erase(p.early.begin(), std::next(mine));
   return take_ready(peer);
 }
@@ -110,6 +114,7 @@ bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
     if (routed() ? !hops_.together() && hops_.next(peer, out) : send_input(peer, out) || send_result(peer, out))
       return true;
   }
+  if (next_aside(p, out)) return true;
   if (p.prepared_sent >= p.prepared_due) return false;
   p.prepared_sent = p.prepared_due;
   out.frame.type = kPrepared;
@@ -136,6 +141,7 @@ bool NetPlane::next_ready(std::size_t peer, tcp::Outgoing& out) {
   }
   p.ready_sent = true;
   out.frame.type = kReady;
+  out.frame.chunk = number_;
   wire::fill(out.frame, *message);
   out.payload = message->data();
   return true;
@@ -185,6 +191,7 @@ std::size_t NetPlane::unsent() const {
     const PeerState& p = peers_[i];
     count += pairs_.unsent(i);
     if (p.prepared_sent < p.prepared_due) ++count;
+    count += p.digests_due.size() + (p.letters.size() - p.letters_sent);
     if (active_ == 0 || (p.ready_sent && small_)) continue;
     if (routed()) {
       count += (tells(i) && !p.ready_sent) || (!hops_.together() && p.same && hops_.unsent(i));

@@ -52,6 +52,7 @@ struct ExecOp {
     std::size_t at = 0;
     std::uint32_t slot = 0;
     bool prepared_announced = false;
+    std::uint64_t digest = 0;  // of the whole result, where the plane makes one; not looked at otherwise
   } progress;
 };
 
@@ -73,6 +74,7 @@ enum class RunState : std::uint8_t {
   kMismatch,  // the descriptor of member `other` differs from mine
   kNoMemory,  // the op needs more memory than there is here, or than its bound: fail it everywhere
   kBroken,    // this epoch cannot go on (link reset, memory of a peer cannot be mapped): ask for a change, wait for the wedge
+  kLost,      // this process cannot promise any more to leave memory of a later epoch alone: the member goes
 };
 
 struct RunResult {

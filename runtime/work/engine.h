@@ -102,7 +102,7 @@ class Engine {
   struct InstallOrder { Decision decision; std::size_t self; };
   struct Cut { Epoch epoch; };
   struct End { Code code; std::string detail; };
-  struct Withdraw {};
+  struct Withdraw { Code code; std::string detail; };
   using Order = std::variant<Freeze, InstallOrder, Cut, End, Withdraw>;
   enum class Step : std::uint8_t { kSettled, kStopped, kBlocked };
 

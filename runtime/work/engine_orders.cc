@@ -134,13 +134,12 @@ void Engine::handle(const End& order) {
   if (waiting) host_.post(Parked{});
 }
 
-void Engine::handle(const Withdraw&) {
+void Engine::handle(const Withdraw& order) {
   if (life_.load() != Life::kActive) return;
   if (plane_) plane_->withdraw();
   plane_.reset();
   host_.withdrawn();
-  finish_all(Code::kUnavailable, "no coordinator for " + std::to_string(options_.unavailable_timeout_s) +
-                                     " s while an op needed one; nothing was decided");
+  finish_all(order.code, order.detail);
 }
 
 void Engine::finish_all(Code code, const std::string& detail) {
@@ -174,7 +173,9 @@ void Engine::tick(Instant at) {
   if (!pending || settled != settled_at_tick_) pending_since_ = at;
   settled_at_tick_ = settled;
   const Duration bound = Duration::from_ns(static_cast<std::int64_t>(options_.unavailable_timeout_s * 1e9));
-  if (!link_up_ && life_.load() == Life::kActive && at - pending_since_ > bound && at - link_down_since_ > bound) push(Withdraw{});
+  if (!link_up_ && life_.load() == Life::kActive && at - pending_since_ > bound && at - link_down_since_ > bound)
+    push(Withdraw{Code::kUnavailable, "no coordinator for " + std::to_string(options_.unavailable_timeout_s) +
+                                          " s while an op needed one; nothing was decided"});
   const std::int64_t held = hold_since_ns_.load();
   if (held != 0 && front != 0 && at.ns - held > bound.ns)
     host_.post(OpRefused{FailedOp{front, Code::kUnavailable, {}, {}}});

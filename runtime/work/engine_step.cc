@@ -146,7 +146,7 @@ RunResult Engine::prepare(OpState& op) {
   RunResult result = plane_->run(op.exec, context_);
   if (result.state != RunState::kPrepared) return result;
   broken_since_ = Instant{0};
-  counter_.prepare(id);
+  counter_.prepare(id, op.exec.progress.digest);
   op.prepared = true;
   recorder_.record(Event::kPrepared, id, counter_.epoch());
   return result;
@@ -188,6 +188,9 @@ std::optional<Engine::Step> Engine::unsettled(OpState& op, const RunResult& resu
       log::warn("op_refused", result.detail);
       return ask_decision(op, Code::kNoMemory, counter_.decision().view.members[counter_.self()].id);
     case RunState::kBroken: return broken(result);
+    case RunState::kLost:
+      push(Withdraw{Code::kSystem, result.detail});
+      return Step::kStopped;
     case RunState::kPrepared: break;
   }
   return std::nullopt;

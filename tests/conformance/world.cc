@@ -88,6 +88,7 @@ Options World::options(int rank) const {
     options.transport = "auto";
     options.host_id = folder_ + std::to_string(rank / 2);
   }
+  if (const char* library = std::getenv("REGROUP_NCCL_LIBRARY"); transport_ == "nccl" && library != nullptr) options.nccl_library = library;
   if (plan_ == "canonical")
     options.order = plan_;
   else

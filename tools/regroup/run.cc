@@ -72,7 +72,7 @@ void add_run(CLI::App& app, int& status) {
       ->capture_default_str();
   c->add_option("--chaos", a->chaos, "faults to inject, see below");
   c->add_option("--group", a->launch.group, "name of the group")->capture_default_str();
-  c->add_option("--transport", a->launch.transport, "auto, shm, tcp or ucx")->check(CLI::IsMember({"auto", "shm", "tcp", "ucx"}));
+  c->add_option("--transport", a->launch.transport, "auto, shm, tcp, ucx or nccl")->check(CLI::IsMember({"auto", "shm", "tcp", "ucx", "nccl"}));
   c->add_option("--coordinator", a->launch.coordinator,
                 "host:port of a coordinator that runs already; else one is started");
   c->add_option("--listen", a->launch.listen, "where the started coordinator listens")->capture_default_str();

@@ -22,7 +22,7 @@ struct ViewInfo {
   Epoch epoch = 0;
   std::vector<MemberId> members;  // in canonical order
   std::size_t self = 0;           // index of this member
-  std::string transport;          // "shm", "tcp", "ucx", or "hybrid" (some members share a host, not all: a network, unless the plan is hierarchical)
+  std::string transport;          // "shm", "tcp", "ucx", "nccl", or "hybrid" (some members share a host, not all: a network, unless the plan is hierarchical)
   std::string reason;             // why this view was made: "join:2", "dead:1", ...
   [[nodiscard]] std::size_t size() const { return members.size(); }
 };
