@@ -67,6 +67,11 @@ bool Holder::updating() const {
   return updating_;
 }
 
+bool Holder::awaited(std::uint64_t step) const {
+  std::lock_guard lock(mutex_);
+  return awaited_.contains(step);
+}
+
 std::size_t Holder::serving() const {
   std::lock_guard lock(mutex_);
   return static_cast<std::size_t>(std::count_if(snapshots_.begin(), snapshots_.end(), [](const auto& weak) {

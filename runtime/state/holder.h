@@ -63,6 +63,8 @@ class Holder {
 
   [[nodiscard]] Version version() const;
   [[nodiscard]] bool updating() const;
+  // Somebody waits for the state as of this step.
+  [[nodiscard]] bool awaited(std::uint64_t step) const;
   // Snapshots that are being given to somebody.
   [[nodiscard]] std::size_t serving() const;
   // The state as of `step`: at once, or when the owner gets there. kUnavailable: it is past that; kTimeout.

@@ -236,7 +236,7 @@ TEST_CASE("a source that lies about what is held as of an older mark costs a str
   CHECK(w.plan.sources()[2].lost);
 }
 
-TEST_CASE("what one source alone was believed about is not held against it the next time: it would be its own second opinion") {
+TEST_CASE("what one source alone was believed about counts for nothing the next time") {
   World w(2, 100);
   w.sources[1].lies = w.sources[1].wrong_digest = [](std::uint32_t) { return true; };
   w.sources[0].breaks = Instant{} + Duration::from_ms(1);

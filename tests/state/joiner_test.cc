@@ -46,12 +46,13 @@ TEST_CASE("the feed begins inside a step: nothing is replayed before a whole one
   Owner owner;
   owner.holder->set_version(24, 72);
   owner.holder->feed().begin(owner.op = 75);  // step 25 is settled, its update has not ended
+  owner.settle(26);
   Replayer r(owner);
-  do owner.settle(26);  // the first ops of step 26, until the joiner listens
+  do owner.settle(26);  // more ops of step 26, until the joiner listens
   while (owner.holder->feed().first() > owner.op);
   owner.holder->set_version(25, 75);
-  wait_for(
-      [&] { return owner.given.load(); });  // it asked for the mark of step 25: what was settled since then it has not
+  // It had the mark of step 25, and what was settled since then it has not.
+  wait_for([&] { return owner.holder->awaited(26) || r.joiner->progress().step == 25; });
   owner.settle(26, true);
   owner.holder->set_version(26, owner.op);
   wait_for([&] { return r.joiner->progress().step == 26 || r.steps > 0; });

@@ -23,7 +23,6 @@ inline const Duration kPatience = Duration::from_s(20);  // a bound, not a wait
 struct Owner {
   std::string group = "state_test." + std::to_string(std::random_device{}());
   std::vector<std::byte> memory;
-  std::atomic<bool> given{false};  // a snapshot: whoever serves it looks whether the owner is busy
   std::atomic<bool> busy{false};
   std::unique_ptr<Holder> holder;
   std::unique_ptr<StateServer> server;
@@ -32,7 +31,7 @@ struct Owner {
     Holder::Config config;
     config.state = {{"w", memory.data(), memory.size()}};
     config.share = share, config.rate = rate;
-    config.busy = [this] { return given = true, busy.load(); };
+    config.busy = [this] { return busy.load(); };
     holder = std::make_unique<Holder>(config);
     StateServer::Config serving;
     serving.group = group, serving.host = "127.0.0.1", serving.state = config.state, serving.holder = holder.get();
