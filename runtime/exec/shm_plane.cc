@@ -1,25 +1,15 @@
 #include "runtime/exec/shm_plane.h"
 
-#include <sched.h>
-
 #include <algorithm>
 
 #include "base/check.h"
 #include "runtime/exec/shm_common.h"
+#include "transport/shm/cores.h"
 #include "transport/wire/address.h"
 
 namespace regroup {
 
 using namespace shm_detail;  // NOLINT: a room of its own
-
-namespace {
-
-std::size_t usable_cores() {
-  cpu_set_t set;
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<std::size_t>(CPU_COUNT(&set)) : 1;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs,
                                                  const View& view, std::size_t self, std::size_t& bad_peer,
@@ -30,6 +20,8 @@ Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging
   for (const MemberInfo& m : view.members) peers.push_back(m.inc);
   domain.keep_peers(peers);
   std::unique_ptr<ShmPlane> plane(new ShmPlane(domain, staging, pairs, view, self, slots));
+  shm::add_own_cores(domain.words().cores);
+  std::vector<const shm::CoreLine*> cores{&domain.words().cores};
   for (std::size_t i = 0; i < n; ++i) {
     PeerState& peer = plane->peers_[i];
     if (i == self) {
@@ -47,7 +39,9 @@ Result<std::unique_ptr<ShmPlane>> ShmPlane::open(shm::Domain& domain, ShmStaging
     if ((*words)->size() < shm::WordsPage::bytes(own.window, own.small_bytes) || peer.page->window != own.window ||
         peer.page->small_bytes != own.small_bytes || peer.page->owner != view.members[i].inc)
       return {Code::kRefused, "words page of member " + to_string(view.members[i].id) + " is not the expected one"};
+    cores.push_back(&peer.page->cores);
   }
+  plane->waiter_.set_oversubscribed(n > shm::count_cores(cores));
   return plane;
 }
 
@@ -60,7 +54,7 @@ ShmPlane::ShmPlane(shm::Domain& domain, ShmStaging& staging, ShmPairs& pairs, co
       epoch_(view.epoch),
       self_(self),
       peers_(view.members.size()),
-      waiter_(domain.words().sleep, view.members.size() > usable_cores()),
+      waiter_(domain.words().sleep),
       most_slots_(slots),
       ring_(domain.words().window),
       sources_(view.members.size()) {}

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "base/check.h"
+#include "transport/shm/cores.h"
 
 namespace regroup::shm {
 
@@ -18,6 +19,7 @@ Result<std::unique_ptr<Domain>> Domain::create(const Incarnation& self, std::uin
   domain->words_page_->owner = self;
   domain->words_page_->window = window;
   domain->words_page_->small_bytes = small_bytes;
+  add_own_cores(domain->words_page_->cores);
   for (OpId op = 0; op < window; ++op) new (&domain->words_page_->line(op)) OpLine{};
   Result<std::unique_ptr<SegmentServer>> server = SegmentServer::start(self);
   if (!server) return server.error();

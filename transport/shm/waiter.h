@@ -21,7 +21,8 @@ void wake_all(const std::atomic<Tag>& word);
 
 class Waiter {
  public:
-  Waiter(SleepLine& mine, bool oversubscribed) : mine_(mine), oversubscribed_(oversubscribed) {}
+  explicit Waiter(SleepLine& mine) : mine_(mine) {}
+  void set_oversubscribed(bool yes) { oversubscribed_ = yes; }
 
   // Until ready(value of word), or give_up(waited) is true. give_up is asked now and then, never less than each 2 ms; it is
   // given the time waited so far. Returns whether ready.
@@ -90,7 +91,7 @@ class Waiter {
   void sleep(const std::atomic<Tag>& word, Tag seen);
   void sleep_any(std::span<const Watch> words, bool poll);
   SleepLine& mine_;
-  bool oversubscribed_;
+  bool oversubscribed_ = false;
 };
 
 }  // namespace regroup::shm

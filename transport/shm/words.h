@@ -66,17 +66,23 @@ struct alignas(64) SpareLine {
       segment[kSpares];  // scratch made ahead for the next epoch, for peers to map ahead; 0: none
 };
 
+// The cores that a thread of this member may run on: who is bound to one core is not short of cores while others have theirs.
+struct alignas(64) CoreLine {
+  std::atomic<std::uint64_t> mask[16] = {};  // core c: bit c % 64 of word c / 64
+};
+
 // Head of the words segment; op lines and the data blocks of small ops follow.
 struct WordsPage {
   WordLine words;
   SleepLine sleep;
   SpareLine spares;
+  CoreLine cores;
   Incarnation owner;
   std::atomic<std::uint32_t> pairs{0};  // segment of my PairDirectory; 0: none yet
   std::uint32_t window = 0;
   std::uint64_t small_bytes = 0;
 
-  static constexpr std::size_t kHead = 256;
+  static constexpr std::size_t kHead = 384;
   static std::size_t bytes(std::uint32_t window, std::size_t small_bytes) {
     return kHead + window * (sizeof(OpLine) + small_bytes);
   }
