@@ -1,7 +1,6 @@
 #include "runtime/state/feed.h"
 
 #include <chrono>
-#include <cstring>
 
 namespace regroup::state {
 
@@ -14,8 +13,7 @@ void Feed::publish(Entry entry, std::span<const std::byte> data) {
   if (subscribers_ == 0) return;
   auto kept = std::make_shared<Entry>(std::move(entry));
   kept->data = std::move(spare_);
-  kept->data.resize(data.size());
-  if (!data.empty()) std::memcpy(kept->data.data(), data.data(), data.size());
+  kept->data.assign(data.begin(), data.end());
   bytes_ += data.size();
   ring_.push_back(std::move(kept));
   while (bytes_ > bound_bytes_ && ring_.size() > 1) {

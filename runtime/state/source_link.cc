@@ -127,13 +127,14 @@ Result<std::optional<Entry>> FeedLink::next(Duration patience, std::uint64_t max
   std::optional<Entry> entry = decode_entry(head, bytes);
   if (!entry) return kMalformed;
   if (bytes > max_bytes) return Error{Code::kNoMemory, "a result of " + std::to_string(bytes) + " bytes is over the journal's bound"};
-  entry->data.resize(bytes);
+  entry->data.reserve(bytes);
   for (std::size_t at = 0; at < bytes; at += kChunkBytes) {
     stream_->set_deadline(now() + patience);
     Result<wire::Frame> chunk = stream_->receive_header();
     if (!chunk) return chunk.error();
     if (chunk->type != kChunk) return kMalformed;
     const std::size_t n = std::min<std::size_t>(kChunkBytes, bytes - at);
+    entry->data.resize(at + n);  // zeroed piece by piece: it is in the cache when the bytes come
     if (Status s = stream_->receive_payload(*chunk, std::span(entry->data).subspan(at, n)); !s) return s.error();
   }
   return entry;
