@@ -36,6 +36,8 @@ def arguments(words=None):
     p.add_argument("--only", default="", help="a comma list of implementations (default: all)")
     p.add_argument("--torch-python", default="", help="a python with torch, for gloo")
     p.add_argument("--kills", type=int, default=40, help="of each recovery run; 0: none")
+    p.add_argument("--torchft", type=int, default=0, metavar="ROUNDS", help="also a killed replica and its return beside torchft's, by turns "
+                   "(root, pip; half a minute a round, the first one installs it); writes torchft.json")
     p.add_argument("--no-own", action="store_true", help="without latency_perf and overlap_perf")
     p.add_argument("--targets", action="store_true", help="only the rows that are held to an aim (bench/targets.py), in about --rounds times "
                    "three minutes; writes targets.json")
@@ -136,6 +138,20 @@ def run_recovery(runner, args):
             print(f"suite.py: {name}: {code}", file=sys.stderr)
 
 
+def run_torchft(runner, args):
+    """False: it could not be run. bench/peers/torchft/pair.py prints its own table."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    command = [sys.executable, os.path.join(here, "peers", "torchft", "pair.py"), args.build, str(args.torchft), "--json",
+               os.path.join(args.results, "torchft.json")]
+    if args.torch_python and subprocess.run([args.torch_python, "-c", "import regroup.torch"], stderr=subprocess.DEVNULL).returncode == 0:
+        command += ["--torch-python", args.torch_python]
+    print(" ".join(command), flush=True)
+    code = subprocess.run(command).returncode
+    if code != 0:
+        print(f"suite.py: torchft: exit status {code}", file=sys.stderr)
+    return code == 0
+
+
 def run_targets(runner, args):
     def say(point):
         shown = point.get("error") or f"{point['us']:.2f} us"
@@ -155,8 +171,9 @@ def main():
     args = arguments()
     os.makedirs(args.results, exist_ok=True)
     runner = cases.Runner(args.build, args.torch_python, args.bounds)
+    torchft = args.torchft == 0 or run_torchft(runner, args)
     if args.targets:
-        return run_targets(runner, args)
+        return run_targets(runner, args) or not torchft
     points = run_points(runner, args)
     write(args.results, "collectives.json", {"machine": machine(), "points": points})
     write(args.results, "summary.json", table.summary(points))
@@ -172,7 +189,7 @@ def main():
     failed = sum("error" in p or bool(p.get("wrong", 0)) for p in points if p["impl"].startswith("regroup"))
     if failed:
         print(f"suite.py: {failed} points of ours failed", file=sys.stderr)
-    return 1 if failed or not good else 0
+    return 1 if failed or not good or not torchft else 0
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ file(READ ${torch_dir}/version.py torch_version)
 string(REGEX MATCH "__version__ = '([^']*)'" torch_version "${torch_version}")
 message(STATUS "regroup: torch backend for torch ${CMAKE_MATCH_1} in ${torch_dir}")
 
-add_library(regroup_torch_python MODULE adapter/module.cc adapter/backend.cc adapter/tensors.cc adapter/reduce.cc
-  adapter/gather.cc adapter/exchange.cc adapter/elastic.cc adapter/replay.cc adapter/stream.cc adapter/messages.cc)
+add_library(regroup_torch_python MODULE adapter/module.cc adapter/backend.cc adapter/work.cc
+  adapter/point_to_point.cc adapter/tensors.cc adapter/reduce.cc
+ adapter/gather.cc adapter/exchange.cc adapter/elastic.cc adapter/replay.cc adapter/stream.cc adapter/messages.cc)
 target_include_directories(regroup_torch_python SYSTEM PRIVATE ${torch_dir}/include
   ${torch_dir}/include/torch/csrc/api/include)
 target_link_directories(regroup_torch_python PRIVATE ${torch_dir}/lib)

@@ -1,141 +1,10 @@
-// Life of a backend and of its works. Collectives are in reduce.cc, gather.cc and exchange.cc.
+// Life of a backend, and what all its calls have in common. Its works are in work.cc, collectives in reduce.cc, gather.cc and
+// exchange.cc, messages in point_to_point.cc.
 #include "python/adapter/backend.h"
-
-#include <torch/csrc/distributed/c10d/exception.h>
 
 namespace regroup::python {
 
 using Clock = std::chrono::steady_clock;
-void (*check_interrupt)() = [] {};
-
-namespace {
-
-constexpr auto kSlice = Millis(100);
-constexpr std::int64_t kBarrierTag = INT64_MIN / 2;
-
-std::exception_ptr error_of(const Status& status, c10d::OpType type) {
-  const std::string text =
-      "regroup " + c10d::opTypeToString(type) + ": " + status.error().detail + " (" + code_name(status.code()) + ")";
-  const c10::SourceLocation here{__func__, __FILE__, __LINE__};
-  if (status.code() == Code::kInvalid) return std::make_exception_ptr(c10::ValueError(here, text));
-  return std::make_exception_ptr(c10::DistBackendError(here, text));
-}
-
-}  // namespace
-
-RegroupWork::RegroupWork(int rank, c10d::OpType type, const char* title, const Tensors& inputs, Tensors outputs,
-                         Millis timeout, std::uint64_t sequence)
-    : Work(rank, type, title, title ? std::optional<std::vector<at::Tensor>>(inputs) : std::nullopt),
-      outputs_(std::move(outputs)),
-      deadline_(Clock::now() + timeout),
-      sequence_(sequence) {}
-
-RegroupWork::~RegroupWork() {
-  // A receiver that nobody holds takes no message; ops go on by themselves and keep their tensors.
-  for (const MessagePtr& m : parts)
-    if (!m->send && !m->done && messages) messages->give_up(m);
-}
-
-bool RegroupWork::run(Time until) {
-  bool all = true;
-  for (const StreamOpPtr& op : ops) all = (until == Time{} ? stream->poll(op) : stream->wait(op, until)) && all;
-  for (const MessagePtr& m : parts) all = messages->wait(m, until) && all;
-  return all;
-}
-
-void RegroupWork::settle() {
-  if (settled_.exchange(true)) return;
-  std::exception_ptr error;
-  for (const StreamOpPtr& op : ops)
-    if (!error && !op->status.ok()) error = error_of(op->status, opType_);
-  for (const MessagePtr& m : parts)
-    if (!error && !m->status.ok()) error = error_of(m->status, opType_);
-  finish(error);
-  complete_future();
-}
-
-bool RegroupWork::isCompleted() {
-  if (!settled_ && run({})) settle();
-  return Work::isCompleted();
-}
-
-bool RegroupWork::isSuccess() const { return Work::isSuccess(); }
-
-bool RegroupWork::wait(Millis timeout) {
-  const Time until = timeout == kNoTimeout ? deadline_ : Clock::now() + timeout;
-  while (!Work::isCompleted()) {
-    const Time now = Clock::now();
-    if (run(std::min(until, now + kSlice))) {
-      settle();
-      continue;
-    }
-    check_interrupt();
-    if (Clock::now() < until) continue;
-    for (const StreamOpPtr& op : ops) stream->expire(op);
-    for (const MessagePtr& m : parts)
-      if (!m->done) {
-        messages->give_up(m);
-        m->status = {Code::kTimeout, "nothing came from, or was taken by, the other rank"};
-      }
-    for (const StreamOpPtr& op : ops)
-      if (op->status.code() == Code::kCancelled || op->status.code() == Code::kTimeout)
-        op->status = {Code::kTimeout, "Timed out waiting for the other ranks"};
-    settle();
-  }
-  std::exception_ptr error = exception();
-  if (error) std::rethrow_exception(error);
-  return true;
-}
-
-void RegroupWork::abort() {
-  for (const StreamOpPtr& op : ops) stream->expire(op);
-}
-
-int RegroupWork::sourceRank() const {
-  TORCH_CHECK(parts.size() == 1 && !parts[0]->send, "sourceRank() is for works of recv");
-  return parts[0]->source;
-}
-
-c10::intrusive_ptr<c10::ivalue::Future> RegroupWork::getFuture() {
-  {
-    std::lock_guard lock(future_mutex_);
-    if (future_) return future_;
-    future_ = c10::make_intrusive<c10::ivalue::Future>(c10::ListType::create(c10::TensorType::get()));
-  }
-  if (isCompleted()) {
-    complete_future();
-  } else if (!ops.empty() && parts.empty()) {
-    auto self = c10::intrusive_ptr<RegroupWork>::unsafe_reclaim_from_nonowning(this);
-    stream->watch(ops.back(), [self] {
-      for (const StreamOpPtr& op : self->ops)
-        if (!self->stream->wait(op, op->deadline)) self->stream->expire(op);
-      self->settle();
-    });
-  } else {
-    auto self = c10::intrusive_ptr<RegroupWork>::unsafe_reclaim_from_nonowning(this);
-    std::thread([self] {
-      try {
-        self->wait(kNoTimeout);
-      } catch (...) {  // the future has it
-      }
-    }).detach();
-  }
-  return future_;
-}
-
-void RegroupWork::complete_future() {
-  c10::intrusive_ptr<c10::ivalue::Future> future;
-  {
-    std::lock_guard lock(future_mutex_);
-    future = future_;
-  }
-  if (!future || future->completed() || !Work::isCompleted()) return;
-  if (std::exception_ptr error = exception()) {
-    future->setErrorIfNeeded(error);
-  } else {
-    future->markCompleted(c10::IValue(outputs_));
-  }
-}
 
 RegroupBackend::RegroupBackend(int rank, int size, Millis timeout, BackendConfig config)
     : Backend(rank, size), options_(c10::make_intrusive<Options>("regroup", timeout)), config_(std::move(config)) {
@@ -251,6 +120,7 @@ std::uint64_t RegroupBackend::epoch() {
 
 at::Tensor RegroupBackend::allocateTensor(long size, at::TensorOptions options) {
   check_open();
+  TORCH_CHECK_VALUE(options.device().is_cpu(), "regroup: registered memory on ", options.device(), ", only host memory is supported");
   const std::size_t bytes = static_cast<std::size_t>(std::max(size, 1L)) * options.dtype().itemsize();
   Result<void*> memory = stream_->group().allocate(bytes);
   TORCH_CHECK(memory.ok(), "regroup: no registered memory: ", memory.error().detail);
@@ -301,36 +171,6 @@ void RegroupBackend::check_rank(int rank, const char* what) const {
   TORCH_CHECK_VALUE(rank >= 0 && rank < size_, "regroup: ", what, ": rank ", rank, " is not in 0..", size_ - 1);
 }
 
-WorkPtr RegroupBackend::message(Tensors& tensors, int rank, int tag, bool send) {
-  check_open();
-  const at::Tensor& tensor = one(tensors, send ? "send" : "recv");
-  TORCH_CHECK_VALUE(tensor.is_contiguous(), "regroup: ", send ? "send" : "recv", ": the tensor must be contiguous");
-  if (rank != kAnyRank) check_rank(rank, send ? "send" : "recv");
-  TORCH_CHECK_VALUE(rank != rank_, "regroup: a message to oneself");
-  auto m = std::make_shared<Message>();
-  m->send = send;
-  m->peer = rank;
-  m->tag = tag;
-  m->data = tensor.data_ptr();
-  m->bytes = tensor.nbytes();
-  m->hold = std::make_shared<at::Tensor>(tensor);
-  Messages& all = *messages_;
-  const auto type = send ? c10d::OpType::SEND : rank == kAnyRank ? c10d::OpType::RECVANYSOURCE : c10d::OpType::RECV;
-  auto work = coalescing_ ? coalescing_
-                          : make(type,
-                                 send               ? "regroup:send"
-                                 : rank == kAnyRank ? "regroup:recvAnySource"
-                                                    : "regroup:recv",
-                                 tensors, tensors, Millis(0), true);
-  work->messages = messages_;
-  work->parts.push_back(m);
-  all.post(m);
-  return work;
-}
-WorkPtr RegroupBackend::send(Tensors& tensors, int rank, int tag) { return message(tensors, rank, tag, true); }
-WorkPtr RegroupBackend::recv(Tensors& tensors, int rank, int tag) { return message(tensors, rank, tag, false); }
-WorkPtr RegroupBackend::recvAnysource(Tensors& tensors, int tag) { return message(tensors, kAnyRank, tag, false); }
-
 WorkPtr RegroupBackend::barrier(const c10d::BarrierOptions& opts) {
   const Work_ work = make(c10d::OpType::BARRIER, "regroup:barrier", {}, {}, opts.timeout, opts.asyncOp);
   auto o = std::make_shared<StreamOp>();
@@ -346,49 +186,6 @@ void RegroupBackend::mark() {
   o->submit = [](Group& g, const ViewInfo&, const OpOptions& how) { return g.barrier_async(how); };
   add(work, std::move(o));
   work->wait();
-}
-
-// Rank 0 hears of everybody, then answers: so it can name who has not come.
-void RegroupBackend::monitoredBarrier(const c10d::BarrierOptions& opts, bool wait_all_ranks) {
-  check_open();
-  const Time until = Clock::now() + bound(opts.timeout);
-  Messages& all = *messages_;
-  const std::int64_t tag = kBarrierTag + static_cast<std::int64_t>(barriers_++);
-  const auto post = [&](bool send, int peer) {
-    auto m = std::make_shared<Message>();
-    m->send = send;
-    m->peer = peer;
-    m->tag = tag;
-    all.post(m);
-    return m;
-  };
-  const auto came = [&](const MessagePtr& m) {
-    const bool in_time = all.wait(m, std::max(until, Clock::now() + Millis(1)));
-    if (!in_time) all.give_up(m);
-    return in_time && m->status.ok();
-  };
-  if (rank_ != 0) {
-    const MessagePtr here = post(true, 0);
-    const MessagePtr answer = post(false, 0);
-    TORCH_CHECK(came(here) && came(answer), "Rank ", rank_,
-                " successfully reached monitoredBarrier, but received errors while waiting for send/recv from rank 0. "
-                "Please check rank 0 logs for faulty rank.");
-    return;
-  }
-  std::vector<MessagePtr> waits;
-  std::string missing;
-  for (int peer = 1; peer < size_; ++peer) waits.push_back(post(false, peer));
-  for (int peer = 1; peer < size_; ++peer) {
-    if (came(waits[static_cast<std::size_t>(peer - 1)])) continue;
-    missing += (missing.empty() ? "" : ", ") + std::to_string(peer);
-    if (!wait_all_ranks) break;
-  }
-  for (const MessagePtr& m : waits)
-    if (!m->done) all.give_up(m);
-  TORCH_CHECK(missing.empty(), "[Rank 0]: Rank", wait_all_ranks ? "s " : " ", missing,
-              " failed to pass monitoredBarrier in ", bound(opts.timeout).count(), " ms");
-  for (int peer = 1; peer < size_; ++peer) waits[static_cast<std::size_t>(peer - 1)] = post(true, peer);
-  for (const MessagePtr& m : waits) TORCH_CHECK(came(m), "monitoredBarrier: a rank left before the answer reached it");
 }
 
 }  // namespace regroup::python

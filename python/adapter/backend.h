@@ -147,7 +147,7 @@ class RegroupBackend final : public c10d::Backend {
   [[nodiscard]] bool explicit_marks() const { return config_.deferred || stream_->group().options().explicit_marks; }
   [[nodiscard]] const BackendConfig& config() const { return config_; }
   at::Tensor allocateTensor(long size, at::TensorOptions options) override;
-  bool supportsTensorAlloc(c10::DeviceIndex) override { return stream_ != nullptr; }
+  bool supportsTensorAlloc(c10::DeviceIndex index) override { return stream_ != nullptr && index < 0; }  // of host memory
 
  private:
   using Work_ = c10::intrusive_ptr<RegroupWork>;

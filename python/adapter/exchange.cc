@@ -15,7 +15,10 @@ WorkPtr RegroupBackend::gather(std::vector<Tensors>& outs, Tensors& ins, const c
   at::Tensor flat;
   if (root == rank_) {
     out = list(outs, size_, "gather");
-    for (const at::Tensor& t : out) same_size(t, in, "gather");
+    for (const at::Tensor& t : out) {
+      check_tensor(t, "gather");
+      same_size(t, in, "gather");
+    }
     flat = flat_like(in, size_);
   } else {
     TORCH_CHECK_VALUE(outs.empty() || outs[0].empty(), "regroup: gather: only the root gives outputs");
@@ -105,7 +108,10 @@ WorkPtr RegroupBackend::add_all_to_all(const Work_& work, at::Tensor out, at::Te
     TORCH_CHECK_VALUE(static_cast<int>(splits.size()) == size_,
                       "regroup: all_to_all_single: Number of tensor splits not equal to group size");
     std::int64_t sum = 0;
-    for (const std::int64_t s : splits) sum += s;
+    for (const std::int64_t s : splits) {
+      TORCH_CHECK_VALUE(s >= 0, "regroup: all_to_all_single: a split of ", s);
+      sum += s;
+    }
     TORCH_CHECK_VALUE(sum == rows, "regroup: all_to_all_single: Split sizes doesn't match total dim 0 size");
     const std::size_t row = rows == 0 ? 0 : t.nbytes() / static_cast<std::size_t>(rows);
     for (const std::int64_t s : splits) bytes.push_back(static_cast<std::size_t>(s) * row);

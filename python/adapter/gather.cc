@@ -91,14 +91,10 @@ WorkPtr RegroupBackend::allgather(std::vector<Tensors>& outs, Tensors& ins, cons
 }
 
 WorkPtr RegroupBackend::_allgather_base(at::Tensor& out, at::Tensor& in, const c10d::AllgatherOptions& opts) {
-  check_tensor(in, "all_gather_into_tensor");
-  check_tensor(out, "all_gather_into_tensor");
-  contiguous(in, "all_gather_into_tensor");
-  contiguous(out, "all_gather_into_tensor");
-  same(out, in, "all_gather_into_tensor");
   TORCH_CHECK_VALUE(
-      out.numel() == in.numel() * size_,
+      !in.defined() || !out.defined() || out.numel() == in.numel() * size_,
       "regroup: all_gather_into_tensor: output tensor size must be equal to world_size times input tensor size");
+  blocks_of({out}, {in}, size_, "all_gather_into_tensor");
   const Work_ work = make(OpType::_ALLGATHER_BASE, "regroup:_all_gather_base", {in}, {out}, opts.timeout, opts.asyncOp);
   add_all_gather(work, out, in, true);
   return work;
@@ -115,7 +111,10 @@ WorkPtr RegroupBackend::allgather_coalesced(std::vector<Tensors>& outs, Tensors&
   }
   for (std::size_t i = 0; i < ins.size(); ++i) {
     check_tensor(ins[i], "all_gather_coalesced");
-    for (const Tensors& t : outs) same_size(t[i], ins[i], "all_gather_coalesced");
+    for (const Tensors& t : outs) {
+      check_tensor(t[i], "all_gather_coalesced");
+      same_size(t[i], ins[i], "all_gather_coalesced");
+    }
   }
   const Work_ work = make(OpType::ALLGATHER_COALESCED, "regroup:all_gather", ins, all, opts.timeout, opts.asyncOp);
   for (std::size_t i = 0; i < ins.size(); ++i) {
@@ -132,13 +131,7 @@ WorkPtr RegroupBackend::allgather_coalesced(std::vector<Tensors>& outs, Tensors&
 
 WorkPtr RegroupBackend::allgather_into_tensor_coalesced(Tensors& outs, Tensors& ins,
                                                         const c10d::AllgatherOptions& opts) {
-  TORCH_CHECK_VALUE(outs.size() == ins.size(), "regroup: all_gather_into_tensor_coalesced: lists of different lengths");
-  for (std::size_t i = 0; i < ins.size(); ++i) {
-    check_tensor(ins[i], "all_gather_into_tensor_coalesced");
-    contiguous(ins[i], "all_gather_into_tensor_coalesced");
-    contiguous(outs[i], "all_gather_into_tensor_coalesced");
-    TORCH_CHECK_VALUE(outs[i].numel() == ins[i].numel() * size_, "regroup: all_gather_into_tensor_coalesced: sizes");
-  }
+  blocks_of(outs, ins, size_, "all_gather_into_tensor_coalesced");
   const Work_ work =
       make(OpType::COALESCED, "regroup:all_gather_into_tensor_coalesced", ins, outs, opts.timeout, opts.asyncOp);
   for (std::size_t i = 0; i < ins.size(); ++i) add_all_gather(work, outs[i], ins[i], true);

@@ -111,17 +111,17 @@ WorkPtr RegroupBackend::reduce_scatter(Tensors& outs, std::vector<Tensors>& ins,
                                        const c10d::ReduceScatterOptions& opts) {
   const at::Tensor& out = one(outs, "reduce_scatter");
   const Tensors& in = list(ins, size_, "reduce_scatter");
-  for (const at::Tensor& t : in) check_tensor(t, "reduce_scatter");
+  for (const at::Tensor& t : in) {
+    check_tensor(t, "reduce_scatter");
+    same(t, out, "reduce_scatter");
+  }
   const bool even = std::all_of(in.begin(), in.end(), [&](const at::Tensor& t) { return t.numel() == out.numel(); });
   TORCH_CHECK_VALUE(in[static_cast<std::size_t>(rank_)].numel() == out.numel(),
                     "regroup: reduce_scatter: the output is not as large as this rank's input");
   const Work_ work = make(OpType::REDUCE_SCATTER, "regroup:reduce_scatter", in, outs, opts.timeout, opts.asyncOp);
   if (even) {
     const at::Tensor flat = flat_like(out, size_);
-    for (int r = 0; r < size_; ++r) {
-      same(in[static_cast<std::size_t>(r)], out, "reduce_scatter");
-      flat[r].copy_(in[static_cast<std::size_t>(r)].reshape({-1}));
-    }
+    for (int r = 0; r < size_; ++r) flat[r].copy_(in[static_cast<std::size_t>(r)].reshape({-1}));
     add_reduce_scatter(work, out, flat, opts.reduceOp, false);
     return work;
   }
@@ -135,14 +135,10 @@ WorkPtr RegroupBackend::reduce_scatter(Tensors& outs, std::vector<Tensors>& ins,
 }
 
 WorkPtr RegroupBackend::_reduce_scatter_base(at::Tensor& out, at::Tensor& in, const c10d::ReduceScatterOptions& opts) {
-  check_tensor(in, "reduce_scatter_tensor");
-  check_tensor(out, "reduce_scatter_tensor");
-  contiguous(in, "reduce_scatter_tensor");
-  contiguous(out, "reduce_scatter_tensor");
-  same(in, out, "reduce_scatter_tensor");
   TORCH_CHECK_VALUE(
-      in.numel() == out.numel() * size_,
+      !in.defined() || !out.defined() || in.numel() == out.numel() * size_,
       "regroup: reduce_scatter_tensor: input tensor must be the same size as output size times world size");
+  blocks_of({in}, {out}, size_, "reduce_scatter_tensor");
   const Work_ work =
       make(OpType::_REDUCE_SCATTER_BASE, "regroup:_reduce_scatter_base", {in}, {out}, opts.timeout, opts.asyncOp);
   add_reduce_scatter(work, out, in, opts.reduceOp, true);
@@ -151,13 +147,7 @@ WorkPtr RegroupBackend::_reduce_scatter_base(at::Tensor& out, at::Tensor& in, co
 
 WorkPtr RegroupBackend::reduce_scatter_tensor_coalesced(Tensors& outs, Tensors& ins,
                                                         const c10d::ReduceScatterOptions& opts) {
-  TORCH_CHECK_VALUE(outs.size() == ins.size(), "regroup: reduce_scatter_tensor_coalesced: lists of different lengths");
-  for (std::size_t i = 0; i < ins.size(); ++i) {
-    check_tensor(ins[i], "reduce_scatter_tensor_coalesced");
-    contiguous(ins[i], "reduce_scatter_tensor_coalesced");
-    contiguous(outs[i], "reduce_scatter_tensor_coalesced");
-    TORCH_CHECK_VALUE(ins[i].numel() == outs[i].numel() * size_, "regroup: reduce_scatter_tensor_coalesced: sizes");
-  }
+  blocks_of(ins, outs, size_, "reduce_scatter_tensor_coalesced");
   const Work_ work = make(OpType::REDUCE_SCATTER_TENSOR_COALESCED, "regroup:reduce_scatter_tensor_coalesced", ins, outs,
                           opts.timeout, opts.asyncOp);
   for (std::size_t i = 0; i < ins.size(); ++i) add_reduce_scatter(work, outs[i], ins[i], opts.reduceOp, true);

@@ -77,8 +77,12 @@ void Stream::settle(const StreamOpPtr& op, const Result<Outcome>& result) {
       contributors_.clear();
       for (const MemberId m : result->view->members) contributors_.push_back(static_cast<int>(m.replica));
     }
-    if (op->finish) op->finish(*result);
-    if (op->after && op->status.ok()) op->after();
+    try {
+      if (op->finish) op->finish(*result);
+      if (op->after && op->status.ok()) op->after();
+    } catch (const std::exception& e) {  // nobody here to throw to
+      op->status = {Code::kInvalid, std::string("the result cannot be put where it belongs: ") + e.what()};
+    }
   } else if (op->status.ok()) {
     const bool root = op->root >= 0 && result.code() == Code::kViewChanged;
     op->status = root ? lost_root(op->root) : Status(result.error());

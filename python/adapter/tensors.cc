@@ -108,6 +108,15 @@ void same_size(const at::Tensor& a, const at::Tensor& b, const char* what) {
 void contiguous(const at::Tensor& t, const char* what) {
   TORCH_CHECK_VALUE(t.is_contiguous(), "regroup: ", what, ": the tensor must be contiguous");
 }
+void blocks_of(const Tensors& whole, const Tensors& parts, int size, const char* what) {
+  TORCH_CHECK_VALUE(whole.size() == parts.size(), "regroup: ", what, ": lists of different lengths");
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    for (const at::Tensor& t : {whole[i], parts[i]}) check_tensor(t, what), contiguous(t, what);
+    same(whole[i], parts[i], what);
+    TORCH_CHECK_VALUE(whole[i].numel() == parts[i].numel() * size, "regroup: ", what, ": ", whole[i].numel(),
+                      " elements are not ", size, " times ", parts[i].numel());
+  }
+}
 const Tensors& list(const std::vector<Tensors>& lists, int size, const char* what) {
   TORCH_CHECK_VALUE(lists.size() == 1 && static_cast<int>(lists[0].size()) == size, "regroup: ", what, ": one list of ",
                     size, " tensors is needed");

@@ -40,6 +40,8 @@ at::Tensor flat_like(const at::Tensor& tensor, std::int64_t blocks);
 void same(const at::Tensor& a, const at::Tensor& b, const char* what);
 void same_size(const at::Tensor& a, const at::Tensor& b, const char* what);
 void contiguous(const at::Tensor& tensor, const char* what);
+// Lists of blocks: as many, of one type, `size` times as many elements in each of `whole`, all of it contiguous.
+void blocks_of(const Tensors& whole, const Tensors& parts, int size, const char* what);
 const Tensors& list(const std::vector<Tensors>& lists, int size, const char* what);
 
 }  // namespace regroup::python

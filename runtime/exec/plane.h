@@ -62,6 +62,7 @@ struct ExecContext {
   Failpoints* failpoints = nullptr;
   std::function<void()> check_peers;           // I wait for a peer suspiciously long: look at the death words
   Instant deadline = Instant::never();         // of the caller that lends its thread
+  bool glance = false;                         // do not wait at all: what peers have not done yet ends the call with kStopped
   const std::atomic<std::uint64_t>* posted = nullptr;  // rises when a message is posted
   std::uint64_t posted_seen = 0;                       // as of the messages that exchange() is given
   [[nodiscard]] bool more_posted() const { return posted->load(std::memory_order_acquire) != posted_seen; }
@@ -104,6 +105,8 @@ class Plane {
   virtual RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) = 0;
   // Once, before all else: what was settled in earlier epochs is told again, for who has not seen it.
   virtual void enter(const PairBook& book) = 0;
+  // Beginning this op costs no system call and next to no time.
+  [[nodiscard]] virtual bool brief(const ExecOp&) const { return false; }
   // Nothing is pending locally, but bytes may wait to be sent: push them without blocking. True: something is left.
   virtual bool pump() { return false; }
   virtual void fence() = 0;

@@ -110,6 +110,10 @@ void ShmPlane::raise(std::atomic<shm::Tag>& word, OpId op) {
 
 bool ShmPlane::wait_word(const std::atomic<shm::Tag>& word, bool exact, shm::Tag tag, ExecContext& context,
                          shm::ExchangeTime* timed) {
+  if (context.glance) {
+    const shm::Tag seen = word.load(std::memory_order_acquire);
+    return exact ? seen == tag : shm::reached(seen, tag);
+  }
   Duration looked{};
   return waiter_.wait(
       word, [&](shm::Tag seen) { return exact ? seen == tag : shm::reached(seen, tag); },

@@ -47,6 +47,7 @@ class ShmPlane final : public Plane {
   }
   void enter(const PairBook& book) override { pairs_.enter(view_, self_, book); }
   void withdraw() override;
+  [[nodiscard]] bool brief(const ExecOp& op) const override { return op.desc.bytes() * peers_.size() <= domain_.words().small_bytes; }
   void fence() override {}  // nobody else writes our memory; what we wrote stays as it is
   void retire() override;
   [[nodiscard]] const char* name() const override { return "shm"; }

@@ -95,6 +95,7 @@ class Engine {
 
  private:
   Result<Outcome> await(const OpPtr& op, Instant deadline);
+  bool glance(const OpState* op);
   void drive_until(const OpState& op, Instant deadline);
   Result<Outcome> still_pending(const OpState& op);
   void tell_eviction(const OpState& op);

@@ -220,7 +220,10 @@ def test_the_package_is_typed_and_brings_the_command(tmp_path):
     files = importlib.resources.files("regroup")
     assert (files / "py.typed").is_file()
     stub = (files / "_core.pyi").read_text()
-    assert "def all_reduce(self" in stub and "class Outcome" in stub
+    assert "class Outcome" in stub
+    group = stub[stub.index("class Group:"):]
+    for name in [n for n in vars(regroup.Group) if not n.startswith("_")] + ["__enter__", "__exit__"]:
+        assert f"def {name}(self" in group, name
     command = os.path.join(os.path.dirname(sys.executable), "regroup")
     done = subprocess.run([command, "run", "-n", "2", "--", "true"], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr

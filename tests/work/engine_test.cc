@@ -32,13 +32,32 @@ struct NotedPlane : Plane {
   Notes& notes;
 };
 
+// Of one member: every op commits at once. Who ran the last one, and how.
+struct LonePlane : NotedPlane {
+  using NotedPlane::NotedPlane;
+  RunResult run(ExecOp&, ExecContext& context) override {
+    by = std::this_thread::get_id(), glance = context.glance;
+    return context.glance && !there ? RunState::kStopped : RunState::kPrepared;
+  }
+  RunResult await_commit(OpId op, CommitCounter& counter, ExecContext&) override {
+    counter.observe(0, op);
+    return RunState::kPrepared;
+  }
+  [[nodiscard]] bool brief(const ExecOp&) const override { return is_brief; }
+  std::atomic<bool> is_brief{false}, there{true};  // there: what peers have to do is done
+  std::atomic<std::thread::id> by;
+  std::atomic<bool> glance{false};
+};
+
 struct NotedHost : EngineHost {
   explicit NotedHost(Notes& notes) : notes(notes) {}
   void post(MemberInput) override {}
   void check_peers() override {}
   Result<std::shared_ptr<Plane>> open_plane(const Decision&, std::size_t, std::size_t&) override {
+    if (lone) return lone;
     return std::shared_ptr<Plane>(std::make_shared<NotedPlane>(notes));
   }
+  std::shared_ptr<Plane> lone;  // of a group of one
   void incarnation_over() override {}
   void withdrawn() override {}
   void settled(const OpState&, const Result<Outcome>&, std::uint64_t) override { notes.of.push_back("settled"); }
@@ -97,4 +116,47 @@ TEST_CASE("the memory of an epoch is gone before an op of it goes back to a call
   world.engine.order_end(Code::kClosed, "left out");
   CHECK(world.engine.wait(op, now() + Duration::from_s(20)).code() == Code::kClosed);
   CHECK(world.notes.of == std::vector<std::string>{"fence", "gone"});
+}
+
+namespace {
+
+struct LoneWorld : World {
+  std::shared_ptr<LonePlane> plane = std::make_shared<LonePlane>(notes);
+  LoneWorld() {
+    host.lone = plane;
+    engine.order_install(decision(1, 0, 1), 0);
+    REQUIRE(engine.execute(call(), now() + Duration::from_s(20)).ok());  // the plane is open
+  }
+  ~LoneWorld() { engine.close(Code::kClosed, "", true); }
+  static ExecOp call() {
+    ExecOp op;
+    op.desc.kind = OpKind::kAllReduce;
+    op.desc.count = 1;
+    return op;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a brief asynchronous op is begun by who submits it, and waited for by nobody there") {
+  LoneWorld world;
+  world.plane->is_brief = true;
+  const OpPtr done = world.engine.submit(LoneWorld::call());
+  CHECK(done->done.load() == 1);
+  CHECK(world.plane->by.load() == std::this_thread::get_id());
+  CHECK(world.plane->glance);
+
+  world.plane->there = false;
+  const OpPtr left = world.engine.submit(LoneWorld::call());  // the progress thread goes on with it
+  for (const Instant bound = now() + Duration::from_s(20); left->done.load() == 0 && now() < bound;) std::this_thread::yield();
+  CHECK(left->done.load() == 1);
+  CHECK(world.plane->by.load() != std::this_thread::get_id());
+  CHECK(!world.plane->glance);
+
+  ExecOp large = LoneWorld::call();
+  large.desc.count = 1 << 20;
+  world.plane->there = true;
+  const OpPtr begun = world.engine.submit(std::move(large));
+  for (const Instant bound = now() + Duration::from_s(20); begun->done.load() == 0 && now() < bound;) std::this_thread::yield();
+  CHECK(world.plane->by.load() != std::this_thread::get_id());
 }

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Regroup and torchft, run for run in alternation: three replicas, a 16 MiB all-reduce a step, 64 MiB of state, of which a
-step changes 16 MiB, no computation. One replica is killed and comes back. `pair.py BUILD [ROUNDS]`; needs root (run.sh)."""
+step changes 16 MiB, no computation. One replica is killed and comes back. Ours by C++ (catchup_perf) and, with --torch-python, by
+regroup.torch.Elastic. Needs root (run.sh)."""
+import argparse
 import json
 import os
 import statistics
@@ -11,7 +13,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def ours(build):
+def core(build):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "r.json")
         subprocess.run([os.path.join(build, "bin", "catchup_perf"), "--ranks", "3", "--state", "64M", "--touch", "16M", "--grad", "16M",
@@ -23,9 +25,9 @@ def ours(build):
             "longest gap at the join": max(each["gap_before"], each["gap_during"]), "ready to contributor": each["first_commit_ms"]}
 
 
-def theirs(join_ms):
-    done = subprocess.run([os.path.join(HERE, "run.sh"), "--runs", "1", "--join-ms", str(join_ms)], check=True, text=True,
-                          stdout=subprocess.PIPE, timeout=300)
+def python(*command):
+    """A program that prints bench.py's figures of one run as a JSON line."""
+    done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, timeout=300)
     run = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     if "error" in run:
         raise RuntimeError(run["error"])
@@ -33,23 +35,38 @@ def theirs(join_ms):
             "longest gap at the join": run["join_max_gap_survivors"], "ready to contributor": run["manager_to_participating"]}
 
 
-def main():
-    build, rounds = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    sides = {"Regroup": lambda: ours(build), "torchft, join timeout 100 ms": lambda: theirs(100)}
-    runs = {name: [] for name in sides}
-    for turn in range(rounds):
-        for name, run in sides.items():
-            runs[name].append(run())
-            print(turn, name, runs[name][-1], flush=True)
-    names = list(runs["Regroup"][0])
-    print("| min / median / max, ms | " + " | ".join(runs) + " |\n|" + " --- |" * (len(runs) + 1))
-    for key in names:
+def table(runs):
+    lines = ["| min / median / max, ms | " + " | ".join(runs) + " |", "|" + " --- |" * (len(runs) + 1)]
+    for key in ("kill to commit", "steps thrown away", "longest gap at the join", "ready to contributor"):
         cells = []
         for side in runs.values():
             values = [r[key] for r in side]
             cells.append(f"{min(values):.0f} / {statistics.median(values):.0f} / {max(values):.0f}")
-        print(f"| {key} | " + " | ".join(cells) + " |")
+        lines.append(f"| {key} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build")
+    parser.add_argument("rounds", type=int, nargs="?", default=5)
+    parser.add_argument("--torch-python", help="a python with torch and regroup")
+    parser.add_argument("--json")
+    a = parser.parse_args()
+    sides = {"Regroup": lambda: core(a.build)}
+    if a.torch_python:
+        sides["Regroup, Elastic"] = lambda: python(a.torch_python, os.path.join(HERE, "elastic.py"))
+    sides["torchft, join timeout 100 ms"] = lambda: python(os.path.join(HERE, "run.sh"), "--runs", "1", "--join-ms", "100")
+    runs = {name: [] for name in sides}
+    for turn in range(a.rounds):
+        for name, run in sides.items():
+            runs[name].append(run())
+            print(turn, name, runs[name][-1], flush=True)
+    print(table(runs))
+    if a.json:
+        with open(a.json, "w", encoding="utf-8") as file:
+            json.dump(runs, file, indent=1)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -144,6 +144,7 @@ def create(module: t.Any, options: t.Any, pg_options: t.Any) -> t.Any:
             _generation += 1
         coordinator, root = _announced(options.store, options.group_rank, min(timeout_s, 300), number)
         group = root
+    os.environ.setdefault("DDP_DISABLE_COMM_MEM", "0")  # buckets of DDP in registered memory (RegroupBackend.allocateTensor)
     backend = module.create(options.group_rank, options.group_size, timeout_s, coordinator, group, root, core, *own)
     _handles[:] = [h for h in _handles if not (default and h.is_default)]
     _handles.append(_Handle(backend, default))

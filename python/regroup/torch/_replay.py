@@ -13,19 +13,17 @@ import torch
 import torch.distributed as dist
 
 from . import _state
-
-if t.TYPE_CHECKING:
-    from .elastic import Elastic
+from ._run import Run
 
 
 class Replay:
-    def __init__(self, elastic: "Elastic", update: t.Callable[[], t.Any]) -> None:
-        self._e, self._update = elastic, update
+    def __init__(self, run: Run, update: t.Callable[[], t.Any]) -> None:
+        self._run, self._update = run, update
         self.drawn: list[int] = []  # samples a member in this step, by call
         self._buckets: list[list[int]] = []  # parameters in the averages of this step
         self._layout: t.Any = None  # as last told: the parameters in each average, and those without a gradient
         self._ended = -1  # sequence number of the process group when update() was over
-        self._state = _state.State(elastic._parts)
+        self._state = _state.State(run._parts)
         self.given = False  # by other members, when this one joined
 
     # What the training loop calls.
@@ -35,11 +33,11 @@ class Replay:
 
     def average(self, flat: torch.Tensor, parameters: t.Sequence[torch.Tensor]) -> t.Any:
         self._buckets.append([self._state.index[id(p)] for p in parameters])
-        return self._e._backend.average(flat)
+        return self._run._backend.average(flat)
 
     def update(self) -> None:
-        e = self._e
-        if e._known is None:
+        run = self._run
+        if run._known is None:
             raise RuntimeError("Elastic: update() outside a step")
         without = [i for i, p in enumerate(self._state.parameters) if p.grad is None]
         left_out = set(range(len(self._state.parameters))) - {i for b in self._buckets for i in b} - set(without)
@@ -48,47 +46,47 @@ class Replay:
                                "elastic.ddp() or elastic.average()")
         layout = [self._buckets, without]
         self._buckets = []
-        account = {"kind": "step", "step": e.step + 1, "ops": e._backend.averaged(), "drawn": self.drawn, "members": e.members,
-                   "took": e._backend.contributors(), "layout": layout if layout != self._layout else None}
+        account = {"kind": "step", "step": run.step + 1, "ops": run._backend.averaged(), "drawn": self.drawn, "members": run.members,
+                   "took": run._backend.contributors(), "layout": layout if layout != self._layout else None}
         self.drawn = []
         self._layout = layout
         self._end_step(account, self._update)
 
     def check_over(self, before: int) -> None:
-        if self._e.step != before + 1:
+        if self._run.step != before + 1:
             raise RuntimeError("Elastic: the step ended without elastic.update()")
-        if self._e._backend._get_sequence_number_for_group() != self._ended:
+        if self._run._backend._get_sequence_number_for_group() != self._ended:
             raise RuntimeError("Elastic: something was sent behind elastic.update(); it belongs before it, into the step")
 
     # Joining, and what everybody begins with.
 
     def join(self) -> None:
-        e = self._e
-        if e.checkpoint and os.path.exists(e.checkpoint):
-            e.load(e.checkpoint)
+        run = self._run
+        if run.checkpoint and os.path.exists(run.checkpoint):
+            run.load(run.checkpoint)
         self._state.register()
-        e._backend.join_with(self._state.buffers(), self._save, self._load, self._apply)
+        run._backend.join_with(self._state.buffers(), self._save, self._load, self._apply)
         if self.given:
-            e._known = []
+            run._known = []
 
     def give(self, source: int) -> None:
         """All begin: the state of `source`. A step of its own, which can be replayed too."""
-        e = self._e
-        mine = self._everything() if e.rank == source else b""
+        run = self._run
+        mine = self._everything() if run.rank == source else b""
         size = torch.tensor([len(mine)])
-        dist.all_reduce(size, op=dist.ReduceOp.MAX, group=e._group)
+        dist.all_reduce(size, op=dist.ReduceOp.MAX, group=run._group)
         data = torch.frombuffer(bytearray(mine), dtype=torch.uint8) if mine else torch.empty(int(size), dtype=torch.uint8)
-        dist.broadcast(data, group_src=source, group=e._group)
-        account = {"kind": "given", "step": e.step, "op": e._backend.last_op}
-        if e.rank != source:
+        dist.broadcast(data, group_src=source, group=run._group)
+        account = {"kind": "given", "step": run.step, "op": run._backend.last_op}
+        if run.rank != source:
             account["step"] = 0
         told = torch.tensor([account["step"]])
-        dist.all_reduce(told, op=dist.ReduceOp.MAX, group=e._group)
+        dist.all_reduce(told, op=dist.ReduceOp.MAX, group=run._group)
         account["step"] = int(told)
-        self._end_step(account, lambda: self._take(data.numpy().tobytes()) if e.rank != source else None)
+        self._end_step(account, lambda: self._take(data.numpy().tobytes()) if run.rank != source else None)
 
     def _end_step(self, account: dict[str, t.Any], change: t.Callable[[], t.Any]) -> None:
-        backend = self._e._backend
+        backend = self._run._backend
         text = json.dumps(account).encode()
         told = torch.frombuffer(bytearray(text), dtype=torch.uint8)
         backend.end_step(told)
@@ -103,28 +101,28 @@ class Replay:
         self._ended = backend._get_sequence_number_for_group()
 
     def _after(self, account: dict[str, t.Any]) -> None:
-        e = self._e
+        run = self._run
         self.given = True
-        e.step = account["step"]
-        if account["kind"] == "step" and e.sampler is not None:
+        run.step = account["step"]
+        if account["kind"] == "step" and run.sampler is not None:
             for rank in account["members"]:
                 if rank not in account["took"]:
-                    e.sampler.give_back(rank)
+                    run.sampler.give_back(rank)
 
     # What the core calls, on a thread of its own: a member saves for who catches up, and that one loads and applies.
 
     def _save(self) -> bytes:
-        e, file = self._e, io.BytesIO()
-        torch.save({"step": e.step, "begun": self.given, "layout": self._layout, "rest": self._state.rest(),
-                    "sampler": e.sampler.state_dict() if e.sampler else None, "rng": torch.get_rng_state() if e.rng else None}, file)
+        run, file = self._run, io.BytesIO()
+        torch.save({"step": run.step, "begun": self.given, "layout": self._layout, "rest": self._state.rest(),
+                    "sampler": run.sampler.state_dict() if run.sampler else None, "rng": torch.get_rng_state() if run.rng else None}, file)
         return file.getvalue()
 
     def _load(self, data: bytes) -> None:
-        e, state = self._e, torch.load(io.BytesIO(data), weights_only=True)
-        e.step, self._layout, self.given = state["step"], state["layout"], state["begun"]
+        run, state = self._run, torch.load(io.BytesIO(data), weights_only=True)
+        run.step, self._layout, self.given = state["step"], state["layout"], state["begun"]
         self._state.load_rest(state["rest"])
-        if e.sampler is not None:
-            e.sampler.load_state_dict(state["sampler"])
+        if run.sampler is not None:
+            run.sampler.load_state_dict(state["sampler"])
         if state["rng"] is not None:
             torch.set_rng_state(state["rng"])
 
@@ -134,16 +132,16 @@ class Replay:
         if account["kind"] == "given":
             self._take(bytes(by_op[account["op"]]))
         else:
-            e = self._e
+            run = self._run
             self._layout = account["layout"] or self._layout
             buckets, without = self._layout
             for op, indices in zip(account["ops"], buckets, strict=True):
                 self._state.set_gradients(by_op[op], indices)
             for i in without:
                 self._state.parameters[i].grad = None
-            if e.sampler is not None:
+            if run.sampler is not None:
                 for count in account["drawn"]:
-                    e.sampler.draw(count, account["members"], account["members"][0])
+                    run.sampler.draw(count, account["members"], account["members"][0])
             self._update()
         self._after(account)
 

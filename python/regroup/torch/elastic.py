@@ -19,14 +19,15 @@ import typing as t
 import torch
 import torch.distributed as dist
 
-from . import _backend
+from . import ddp_hook
 from ._replay import Replay
+from ._run import Run
 from ._sampler import StatefulSampler
 
 __all__ = ["Elastic", "StatefulSampler"]
 
 
-class Elastic:
+class Elastic(Run):
     """Registers what makes up a training run. Anything with state_dict() and load_state_dict() can be registered by name.
 
     checkpoint: a file that the lowest rank writes after every `checkpoint_every` steps, and that the lowest rank reads where
@@ -42,53 +43,17 @@ class Elastic:
                  update: t.Optional[t.Callable[[], t.Any]] = None, **parts: t.Any) -> None:
         if checkpoint_every < 1:
             raise ValueError("Elastic: checkpoint_every must be positive")
-        for name, part in parts.items():
-            if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
-                raise TypeError(f"Elastic: {name} has no state_dict() and load_state_dict()")
-        self._group = group if group is not None else dist.group.WORLD
-        self._backend = _backend(self._group)
+        super().__init__(parts, sampler, rng, group, checkpoint)
         if not self._backend.explicit_marks:
             raise RuntimeError('Elastic: say where ranks may enter: init_process_group("regroup", '
                                'pg_options={"explicit_marks": True}), or REGROUP_EXPLICIT_MARKS=1')
         if update is not None and not self._backend.deferred:
             raise RuntimeError('Elastic: update= needs init_process_group("regroup", pg_options={"elastic": True}): the state '
                                "is registered when the group is joined")
-        self.rank = self._backend.rank()
-        self.sampler, self.rng, self._parts = sampler, rng, parts
-        self.step = 0
-        self.members: list[int] = []
         self.changes = 0  # of the membership, as this member saw them
-        self.checkpoint, self.checkpoint_every = checkpoint, checkpoint_every
-        self._known: t.Optional[list[int]] = None
+        self.checkpoint_every = checkpoint_every
         self._joined = False
         self._replay = Replay(self, update) if update is not None else None
-
-    def state_dict(self) -> dict[str, t.Any]:
-        state: dict[str, t.Any] = {name: part.state_dict() for name, part in self._parts.items()}
-        state["elastic"] = {"step": self.step, "sampler": self.sampler.state_dict() if self.sampler else None,
-                            "rng": torch.get_rng_state() if self.rng else None}
-        return state
-
-    def load_state_dict(self, state: dict[str, t.Any]) -> None:
-        for name, part in self._parts.items():
-            part.load_state_dict(state[name])
-        own = state["elastic"]
-        self.step = own["step"]
-        if self.sampler is not None:
-            self.sampler.load_state_dict(own["sampler"])
-        if self.rng and own["rng"] is not None:
-            torch.set_rng_state(own["rng"])
-
-    def save(self, path: str) -> None:
-        """A checkpoint, written whole or not at all."""
-        with open(path + ".part", "wb") as file:
-            torch.save(self.state_dict(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(path + ".part", path)
-
-    def load(self, path: str) -> None:
-        self.load_state_dict(torch.load(path, weights_only=True))
 
     def indices(self, per_member: int) -> torch.Tensor:
         """This member's samples of the step."""
@@ -129,7 +94,6 @@ class Elastic:
     def ddp(self, model: torch.nn.Module, **keywords: t.Any) -> torch.nn.Module:
         """DistributedDataParallel that a returning rank can make alone: nothing is sent when it is made, its buckets never
         change, and gradients are averaged over who contributed."""
-        from . import ddp_hook
         hook, state = (self._replay.hook, None) if self._replay else (ddp_hook, self._group)
         ddp = torch.nn.parallel.DistributedDataParallel
         buffers = "forward_sync_buffers" if "forward_sync_buffers" in inspect.signature(ddp).parameters else "broadcast_buffers"
