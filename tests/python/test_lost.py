@@ -1,8 +1,4 @@
 """Ranks that are lost: DDP goes on with the same bits, averages are right, what needs the lost one raises and names it."""
-import os
-import subprocess
-import sys
-
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -132,16 +128,15 @@ def test_a_root_that_dies_in_the_middle_of_its_op_is_named_at_every_survivor_who
     assert len(fine) == 2 and len(set(fine)) == 1 and fine[0] != "fine 49", output
 
 
-def test_a_rank_that_returns_makes_its_sub_groups_again_and_the_others_keep_theirs(tmp_path):
+def test_a_rank_that_returns_makes_its_sub_groups_again_and_the_others_keep_theirs(forked, tmp_path):
     """Rank 1 is in both sub-groups. It dies, comes back, and makes them as in its first life."""
-    from regroup._command import program
     source = '''
-import os, signal, sys, time
+import os, signal, time
 import torch, torch.distributed as dist
 import regroup.torch
-flag = sys.argv[1]
+flag = os.environ["FLAG"]
 dist.init_process_group("regroup", init_method="regroup://")
-rank, back = dist.get_rank(), os.path.exists(flag)
+rank, back = dist.get_rank(), os.environ["LIFE"] != "0"
 low, high = dist.new_group([0, 1]), dist.new_group([1, 2])  # the same in the same order in every life
 mine = [g for g in (low, high) if rank in dist.get_process_group_ranks(g)]
 seen, until = set(), time.monotonic() + 60
@@ -170,10 +165,7 @@ while done[0] == 0:  # every turn: an op of each sub-group, one of all
 print(f"fine rank={rank} back={back} seen={sorted(seen)}", flush=True)
 os._exit(0)
 '''
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("REGROUP_", "MASTER_"))}
-    done = subprocess.run([program(), "run", "-n", "3", "--restart", "--timeout", "80", "--no-prefix", "--quiet", "--", sys.executable, "-W",
-                           "ignore", "-c", source, str(tmp_path / "flag")], capture_output=True, text=True, timeout=100,
-                          env={**clean, "OMP_NUM_THREADS": "1"})
-    fine = sorted(line for line in done.stdout.splitlines() if line.startswith("fine"))
-    assert len(fine) == 3 and "back=True" in fine[1], done.stdout + done.stderr
+    output = forked(source, 3, lives=2, environment={"FLAG": str(tmp_path / "flag")})
+    fine = sorted(line for line in output.splitlines() if line.startswith("fine"))
+    assert len(fine) == 3 and "back=True" in fine[1], output
     assert "(0,)" in fine[0] and "(0, 1)" in fine[0] and "(2,)" in fine[2] and "(1, 2)" in fine[2], fine

@@ -126,3 +126,34 @@ def test_values_over_dtypes_and_operations_under_plain_torchrun(tmp_path):
         print("fine", flush=True)
     done = torchrun(body, 3, tmp_path=tmp_path)
     assert done.stdout.count("fine") == 3, done.stdout + done.stderr
+
+
+def test_ddp_takes_its_buckets_from_memory_that_peers_read_directly(forked):
+    def body():
+        import os
+        import torch
+        import torch.distributed as dist
+        from torch.nn.parallel import DistributedDataParallel as DDP
+        dist.init_process_group("regroup")
+        wanted = os.environ["DDP_DISABLE_COMM_MEM"] == "0"  # as init_process_group leaves it, or as the user says
+        seen = []
+
+        def hook(_, bucket):
+            at = bucket.buffer().data_ptr()
+            for line in open("/proc/self/maps"):
+                first, last = (int(x, 16) for x in line.split()[0].split("-"))
+                if first <= at < last:
+                    seen.append("memfd" in line)
+            work = dist.all_reduce(bucket.buffer(), async_op=True)
+            return work.get_future().then(lambda f: f.value()[0])
+        model = torch.nn.Linear(300, 300)
+        ddp = DDP(model)
+        ddp.register_comm_hook(None, hook)
+        for _ in range(3):
+            ddp(torch.ones(2, 300)).sum().backward()
+        assert seen == [wanted] * 3, seen
+        dist.destroy_process_group()
+        del ddp  # the buckets outlive the group
+        print("fine", flush=True)
+    assert forked(body, 2).count("fine") == 2
+    assert forked(body, 2, environment={"DDP_DISABLE_COMM_MEM": "1"}).count("fine") == 2
