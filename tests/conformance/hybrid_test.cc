@@ -73,3 +73,25 @@ TEST_CASE("when a host has died whole, those of the other go on in shared memory
   REQUIRE(eventually([&] { return world.at(0).view().members.size() == 2; }));
   CHECK(sums(world, {0, 1}, 50'000) == std::vector<std::string>(2, "shm waist"));
 }
+
+TEST_CASE("members that differ in what becomes of the sum are all refused, whether on one host or across two, and go on") {
+  const std::string what = GENERATE(as<std::string>{}, "average", "scaled", "count");
+  const int first_odd = GENERATE(3, 2);  // one of a host, or a whole host
+  CAPTURE(what, first_odd);
+  World world(kHybrid, 4);
+  REQUIRE(world.start() == "");
+  const auto codes = World::each(world.ranks(), [&](int rank) {
+    const bool odd = rank >= first_odd;
+    const std::size_t count = odd && what == "count" ? 100'001 : 100'003;
+    std::vector<float> in(count, 1), out(count, -1);
+    const float half = 0.5f;
+    OpOptions options;
+    if (odd && what == "scaled") options.premultiply = &half;
+    const ReduceOp op = odd && what == "average" ? ReduceOp::kAvg : ReduceOp::kSum;
+    const Result<Outcome> got = world.at(rank).all_reduce(in.data(), out.data(), count, DataType::kF32, op, options);
+    const bool intact = std::all_of(out.begin(), out.end(), [](float x) { return x == -1; });
+    return std::string(code_name(got.code())) + (intact ? "" : ", output touched");
+  });
+  CHECK(codes == std::vector<std::string>(4, "kMismatch"));
+  CHECK(sums(world, world.ranks(), 50'000) == std::vector<std::string>(4, "hybrid hierarchical"));
+}
