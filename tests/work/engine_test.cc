@@ -24,7 +24,14 @@ struct NotedPlane : Plane {
   }
   void copy_out(ExecOp&) override { notes.of.push_back("copy_out"); }
   void release(OpId) override {}
-  RunResult exchange(std::span<PairMessage* const>, ExecContext&) override { return RunState::kStopped; }
+  RunResult exchange(std::span<PairMessage* const> messages, ExecContext&) override {  // the receiver has them at once
+    for (PairMessage* m : messages) {
+      m->pair->counter.observe_prepared(m->number);
+      m->pair->counter.settle(m->number);
+      m->done = true;
+    }
+    return RunState::kPrepared;
+  }
   void enter(const PairBook&) override {}
   void fence() override { notes.of.push_back("fence"); }
   void retire() override { notes.of.push_back("retire"); }
@@ -53,7 +60,8 @@ struct NotedHost : EngineHost {
   explicit NotedHost(Notes& notes) : notes(notes) {}
   void post(MemberInput) override {}
   void check_peers() override {}
-  Result<std::shared_ptr<Plane>> open_plane(const Decision&, std::size_t, std::size_t&) override {
+  Result<std::shared_ptr<Plane>> open_plane(const Decision& d, std::size_t, std::size_t&) override {
+    opened = d.view.epoch;
     if (lone) return lone;
     return std::shared_ptr<Plane>(std::make_shared<NotedPlane>(notes));
   }
@@ -63,6 +71,7 @@ struct NotedHost : EngineHost {
   void settled(const OpState&, const Result<Outcome>&, std::uint64_t) override { notes.of.push_back("settled"); }
   void state_restored() override {}
   Notes& notes;
+  std::atomic<Epoch> opened{0};  // the last one
 };
 
 Decision decision(Epoch epoch, OpId trim, std::uint32_t members) {
@@ -159,4 +168,28 @@ TEST_CASE("a brief asynchronous op is begun by who submits it, and waited for by
   const OpPtr begun = world.engine.submit(std::move(large));
   for (const Instant bound = now() + Duration::from_s(20); begun->done.load() == 0 && now() < bound;) std::this_thread::yield();
   CHECK(world.plane->by.load() != std::this_thread::get_id());
+}
+
+TEST_CASE("who has settled a message opens the next epoch though nothing is pending: the receiver may wait for its word") {
+  const bool sends = GENERATE(true, false);
+  World world;
+  world.engine.order_install(decision(1, 0, 3), 0);
+  const auto opened = [&](Epoch epoch) {
+    const Instant bound = now() + Duration::from_s(sends ? 20 : 0);
+    while (world.host.opened < epoch && now() < bound) std::this_thread::yield();
+    return world.host.opened == epoch;
+  };
+  if (sends) {
+    ExecOp call;
+    call.message = std::make_shared<PairMessage>();
+    call.message->send = true;
+    call.message->peer = {1, 0};
+    call.message->seen_epoch = 1;
+    REQUIRE(world.engine.wait(world.engine.submit(std::move(call)), now() + Duration::from_s(20)).ok());
+    REQUIRE(world.host.opened == 1);
+  }
+  world.engine.order_freeze(1);
+  world.engine.order_install(decision(2, 0, 2), 0);
+  CHECK(opened(2) == sends);
+  world.engine.close(Code::kClosed, "", true);
 }
