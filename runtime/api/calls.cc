@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/algo/plan.h"
+#include "runtime/api/reach.h"
 #include "runtime/exec/message.h"
 
 namespace regroup::calls {
@@ -33,6 +34,12 @@ ExecOp begin(const Site& site, OpKind kind, const void* in, void* out, DataType 
   op.in = in;
   op.out = out;
   return op;
+}
+
+// Of what is used of the two.
+Status both_readable(const void* in, const void* out) {
+  if (Status s = regroup::readable(in, "input"); !s) return s;
+  return regroup::readable(out, "output");
 }
 
 Status premultiply(ExecOp& op, const OpOptions& options) {
@@ -92,6 +99,8 @@ Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& opti
     return invalid("count " + std::to_string(call.count) + " is over the bound");
   if (call.count != 0 && ((in != 0 && call.in == nullptr) || (out != 0 && call.out == nullptr)))
     return invalid("buffer is null");
+  if (call.count != 0)
+    if (Status s = both_readable(in != 0 ? call.in : nullptr, out != 0 ? call.out : nullptr); !s) return s.error();
   if (Status s = premultiply(op, options); !s) return s.error();
   if (options.output_scratch && call.kind != OpKind::kBarrier) {
     const std::size_t block = op.desc.bytes();
@@ -133,11 +142,12 @@ Result<ExecOp> make(const Site& site, const Agreed& call, const OpOptions& optio
   const bool now = site.view->epoch == site.seen_epoch;  // else the op fails with kViewChanged, whatever its table
   if (now && call.counts.size() != site.view->size())
     return invalid(std::to_string(call.counts.size()) + " counts for a view of " + std::to_string(site.view->size()));
-  if (any(*list) && (call.in == nullptr || call.out == nullptr)) {
+  if (any(*list)) {
     const bool gathers = call.kind == OpKind::kAllGatherV;
     const bool mine = site.view->self < list->size() && (*list)[site.view->self].bytes != 0;
     if ((call.in == nullptr && (mine || !gathers)) || (call.out == nullptr && (mine || gathers)))
       return invalid("buffer is null");
+    if (Status s = both_readable(mine || !gathers ? call.in : nullptr, mine || gathers ? call.out : nullptr); !s) return s.error();
   }
   op.desc.count = algo::digest_of(tables->counts);
   op.tables = std::move(tables);
@@ -176,6 +186,7 @@ Result<ExecOp> make(const Site& site, const Told& call, const OpOptions& options
     if (Status s = table(call.take, all || (call.kind == OpKind::kGatherV && root), tables->take); !s) return s.error();
     if ((any(tables->give) && call.in == nullptr) || (any(tables->take) && call.out == nullptr))
       return invalid("buffer is null");
+    if (Status s = both_readable(any(tables->give) ? call.in : nullptr, any(tables->take) ? call.out : nullptr); !s) return s.error();
   }
   op.tables = std::move(tables);
   return op;
@@ -200,6 +211,8 @@ Result<ExecOp> make(const Site& site, const Message& call, const OpOptions& opti
   if (call.count > kMaxBytes / size_of(call.type))
     return invalid("count " + std::to_string(call.count) + " is over the bound");
   if (call.count != 0 && (call.send ? call.in == nullptr : call.out == nullptr)) return invalid("buffer is null");
+  if (call.count != 0)
+    if (Status s = both_readable(call.send ? call.in : nullptr, call.send ? nullptr : call.out); !s) return s.error();
   if (call.peer.replica >= site.world_size || call.peer.rank != 0)
     return invalid("no member " + to_string(call.peer) + " can be");
   if (is_self(*site.view, call.peer)) return invalid("a message to oneself");

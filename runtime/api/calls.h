@@ -1,4 +1,5 @@
-// Calls: what a caller of the public API asked for, checked and turned into an op. Pure but for the view it is given.
+// Calls: what a caller of the public API asked for, checked and turned into an op. Pure but for the view it is given, and a look
+// at whether the host can read what is given.
 // kInvalid: an argument makes no sense; nothing was submitted.
 #pragma once
 

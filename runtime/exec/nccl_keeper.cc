@@ -112,8 +112,8 @@ void NcclKeeper::stop(const std::string& why) {
 }
 
 bool NcclKeeper::busy() const {
-  return entered_ && view_.members.size() > 1 && stopped_.empty() &&
-         (id_call_ || !reported_ || (leads() && ready_ == 0));
+  if (!entered_ || view_.members.size() < 2 || !stopped_.empty()) return false;
+  return id_call_ || !reported_ || (leads() && (!settled_ || (ready_ == 0 && now() >= retry_at_)));
 }
 
 void NcclKeeper::step() {

@@ -1,4 +1,6 @@
 // Broadcast, all-gather, barrier; several ops in flight; views as the caller sees them.
+#include <sys/mman.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <mutex>
@@ -10,6 +12,12 @@
 
 using namespace regroup;
 using namespace regroup::conformance;
+
+namespace {
+
+Status failure(const Result<Outcome>& got) { return got.ok() ? Status() : Status(got.error()); }
+
+}  // namespace
 
 TEST_CASE("a broadcast gives every member the root's bytes, whichever member is the root") {
   const std::string transport = GENERATE(from_range(transports()));
@@ -181,6 +189,34 @@ TEST_CASE("an argument that makes no sense is refused at once and takes no op nu
   const Result<Outcome> got = group.all_reduce(&x, &y, 1, DataType::kU64, ReduceOp::kSum);
   REQUIRE(got.ok());
   CHECK(got->op == 1);
+  CHECK(y == 1);
+}
+
+TEST_CASE("a buffer that the host cannot read, as memory of a device, is named and refused; the group goes on") {
+  World world(transports().front(), 1);
+  REQUIRE(world.start() == "");
+  void* device = ::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(device != MAP_FAILED);
+  std::uint64_t x = 1, y = kPoison;
+  Group& group = world.at(0);
+  const std::size_t one[] = {1};
+  const Status refused[] = {
+      failure(group.all_reduce(device, &y, 1, DataType::kU64, ReduceOp::kSum)),
+      failure(group.all_reduce(&x, device, 1, DataType::kU64, ReduceOp::kSum)),
+      failure(group.broadcast(device, 1, DataType::kU64, {0, 0})),
+      failure(group.all_gather_v(device, &y, one, DataType::kU64)),
+      failure(group.all_gather_v(&x, device, one, DataType::kU64)),
+  };
+  for (const Status& status : refused) {
+    CHECK(status.code() == Code::kInvalid);
+    CHECK(status.error().detail.find("memory of a device") != std::string::npos);
+  }
+  CHECK(refused[1].error().detail.find("the output at 0x") == 0);
+  CHECK(group.all_reduce(device, device, 0, DataType::kU64, ReduceOp::kSum).ok());  // nothing is looked at
+  ::munmap(device, 4096);
+  const Result<Outcome> got = group.all_reduce(&x, &y, 1, DataType::kU64, ReduceOp::kSum);
+  REQUIRE(got.ok());
+  CHECK(got->op == 2);
   CHECK(y == 1);
 }
 

@@ -19,9 +19,9 @@ namespace {
 constexpr Duration kBound = Duration::from_s(20);
 
 struct Party {
+  std::set<std::uint64_t> dead;  // before the keepers, who ask for it to their end
   std::vector<std::unique_ptr<NcclKeeper>> keepers;
   std::vector<std::size_t> here;  // members of the view, by index in keepers
-  std::set<std::uint64_t> dead;
   Epoch epoch = 0;
 
   Party(const std::string& file, std::size_t n) {
