@@ -61,8 +61,8 @@ def one():
     with tempfile.TemporaryDirectory() as folder:
         from regroup._command import program
         environment = {**{k: v for k, v in os.environ.items() if not k.startswith(("MASTER_", "REGROUP_"))}, "OMP_NUM_THREADS": "1"}
-        subprocess.run([program(), "run", "-n", str(RANKS), "--restart", "--quiet", "--no-prefix", "--timeout", "120", "--", sys.executable,
-                        "-W", "ignore", os.path.abspath(__file__), "--worker", folder], check=True, env=environment, timeout=150)
+        subprocess.run([program(), "run", "-n", str(RANKS), "--restart", "--quiet", "--no-prefix", "--timeout", "240", "--", sys.executable,
+                        "-W", "ignore", os.path.abspath(__file__), "--worker", folder], check=True, env=environment, timeout=270)
         told = []
         for rank in range(RANKS):
             with open(os.path.join(folder, f"{rank}.json"), encoding="utf-8") as file:

@@ -40,10 +40,11 @@ def table(runs):
     for key in ("kill to commit", "steps thrown away", "longest gap at the join", "ready to contributor"):
         cells = []
         for side in runs.values():
-            values = [r[key] for r in side]
-            cells.append(f"{min(values):.0f} / {statistics.median(values):.0f} / {max(values):.0f}")
+            values = [r[key] for r in side if r]
+            cells.append(f"{min(values):.0f} / {statistics.median(values):.0f} / {max(values):.0f}" if values else "no result")
         lines.append(f"| {key} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    failed = [f"{name}: {side.count(None)} of {len(side)} runs" for name, side in runs.items() if None in side]
+    return "\n".join(lines + (["No result: " + ", ".join(failed)] if failed else []))
 
 
 def main():
@@ -60,12 +61,17 @@ def main():
     runs = {name: [] for name in sides}
     for turn in range(a.rounds):
         for name, run in sides.items():
-            runs[name].append(run())
+            try:
+                runs[name].append(run())
+            except (RuntimeError, subprocess.SubprocessError) as e:
+                print(e, file=sys.stderr)
+                runs[name].append(None)
             print(turn, name, runs[name][-1], flush=True)
     print(table(runs))
     if a.json:
         with open(a.json, "w", encoding="utf-8") as file:
             json.dump(runs, file, indent=1)
+    return 1 if any(None in side for side in runs.values()) else 0
 
 
 if __name__ == "__main__":
