@@ -123,7 +123,7 @@ TEST_CASE("whatever a collective of NCCL does, its op ends right at all members,
                                      "kernel@0#1=fail:6", "kernel@1#1=fail:3");
   CAPTURE(order);
   Told told(NCCL_STAND_IN);
-  World world("nccl", 3, over(told.file(), 0.5));
+  World world("nccl", 3, over(told.file(), 2));
   REQUIRE(world.start() == "");
   OpId op = 0;
   REQUIRE(comes_to(world, world.ranks(), op, "nccl"));
@@ -156,7 +156,7 @@ TEST_CASE("calls that hang while a communicator is made cost the ops nothing") {
   const std::string order = GENERATE(as<std::string>{}, "id#1=hang", "init@1#1=hang", "init@0#1=fail:3");
   CAPTURE(order);
   Told told(NCCL_STAND_IN, order);
-  World world("nccl", 2, over(told.file(), 0.3));
+  World world("nccl", 2, over(told.file(), 1));
   REQUIRE(world.start() == "");
   OpId op = 0;
   std::string plan;
@@ -170,7 +170,7 @@ TEST_CASE("calls that hang while a communicator is made cost the ops nothing") {
 
 TEST_CASE("a member whose abort does not return goes, with the reason, and the others go on") {
   Told told(NCCL_STAND_IN);
-  World world("nccl", 3, over(told.file(), 0.5));
+  World world("nccl", 3, over(told.file(), 2));
   REQUIRE(world.start() == "");
   OpId op = 0;
   REQUIRE(comes_to(world, world.ranks(), op, "nccl"));
