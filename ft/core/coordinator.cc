@@ -5,6 +5,8 @@
 namespace regroup {
 namespace {
 
+constexpr OpId kMaxOp = 1ull << 62;  // no group gets there: a larger number is somebody's mistake, and is not counted on from
+
 Refuse unlike(const Hello& mine, const Hello& theirs) {
   return {Code::kConfig, "configuration differs from member " + to_string(theirs.self.id) + ": mine [" + mine.config +
                              "], theirs [" + theirs.config + "]"};
@@ -129,7 +131,7 @@ void Coordinator::on_message(const Incarnation& from, const Ready& m, Instant, O
 }
 
 void Coordinator::on_message(const Incarnation& from, const Wedged& m, Instant, Out&) {
-  const bool sane = m.report.prepared >= (last_ ? last_->trim : 0) && m.report.high >= m.report.prepared;
+  const bool sane = m.report.prepared >= (last_ ? last_->trim : 0) && m.report.high >= m.report.prepared && m.report.high <= 2 * kMaxOp;
   const bool ours = last_ && (m.report.epoch == last_->view.epoch || mutant(Mutant::kStaleReport));
   if (ours && is_member(from) && sane) reports_.emplace(from, m.report);
 }
@@ -157,7 +159,7 @@ void Coordinator::on_message(const Incarnation& from, const Suspect& m, Instant 
 }
 
 void Coordinator::on_message(const Incarnation&, const FailOp& m, Instant, Out&) {
-  if (!last_ || m.epoch != last_->view.epoch || m.what.op <= last_->trim || last_->failure_of(m.what.op)) return;
+  if (!last_ || m.epoch != last_->view.epoch || m.what.op <= last_->trim || m.what.op > kMaxOp || last_->failure_of(m.what.op)) return;
   FailedOp what = m.what;
   what.redone = what.op <= last_->high;
   fail_requests_.emplace(what.op, what);

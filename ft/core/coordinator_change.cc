@@ -209,6 +209,7 @@ void Coordinator::decide(const std::vector<Incarnation>& stay, const std::vector
     why_.insert("join:" + to_string(info_of(inc).id));
   }
   std::sort(d.view.members.begin(), d.view.members.end(), [](auto& a, auto& b) { return a.id < b.id; });
+  d.founding = mutant(Mutant::kHandOverFounds) ? !join.empty() && join.size() == d.view.members.size() : stay.empty();
   if (last_ && !stay.empty() && !mutant(Mutant::kFailedForgotten))
     for (const FailedOp& f : last_->failed) fail_requests_.insert_or_assign(f.op, f);
   for (const auto& [op, f] : fail_requests_)

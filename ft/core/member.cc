@@ -1,6 +1,7 @@
 #include "ft/core/member.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace regroup {
 namespace {
@@ -42,7 +43,7 @@ void Member::on(const MemberInput& input, MemberActions& out) {
             send(*cut_done_, out);
           },
           [&](const LevelReached& in) {
-            if (phase_ != Phase::kObserver || in.plan != fetch_plan_) return;
+            if (phase_ != Phase::kObserver || in.plan != fetch_plan_ || !std::exchange(fetching_, false)) return;
             level_ = in.ok ? std::optional(in.op) : std::nullopt;
             send(Level{in.plan, in.op, in.ok}, out);
             if (in.ok) return;
@@ -136,8 +137,10 @@ void Member::on_message(const Notice& m, MemberActions& out) {
 
 void Member::on_message(const Fetch& m, MemberActions& out) {
   if (phase_ != Phase::kObserver || ready_ < Readiness::kHold || foreign(m.log)) return;
+  if (fetch_plan_ == m.plan && fetching_) return;  // asked twice: a second transfer might fail when the first has made it level
   if (fetch_plan_ == m.plan && level_ == m.op) return send(Level{m.plan, m.op, true}, out);  // asked twice: still level
   fetch_plan_ = m.plan;
+  fetching_ = true;
   level_.reset();
   out.push_back(FetchState{m});
 }

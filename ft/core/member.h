@@ -93,6 +93,7 @@ class Member {
   std::uint64_t round_ = 0;  // of the latest Wedge
   std::uint64_t plan_ = 0;   // of the latest Notice in this epoch
   std::uint64_t fetch_plan_ = 0;  // of the latest Fetch: an answer to an older one says nothing
+  bool fetching_ = false;         // and has not been answered
   std::optional<OpId> level_;  // observer: the op as of which it holds the state
   Readiness ready_ = Readiness::kNo;  // as last said by Parked; less after a hand-over that failed
   bool leaving_ = false;

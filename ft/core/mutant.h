@@ -48,6 +48,7 @@ enum class Mutant : std::uint8_t {
   kEvictedNotTold,
   kInstallNotResent,
   kFounderPromoted,
+  kHandOverFounds,
 };
 
 struct MutantInfo {
@@ -90,6 +91,7 @@ inline constexpr MutantInfo kMutants[] = {
     {Mutant::kEvictedNotTold, "evicted-not-told", "who comes back after its eviction is not told of it"},
     {Mutant::kInstallNotResent, "install-not-resent", "who comes back without the last decision is not sent it"},
     {Mutant::kFounderPromoted, "founder-promoted", "an observer is promoted that has not caught up"},
+    {Mutant::kHandOverFounds, "hand-over-founds", "a view that all others leave as a level joiner enters is taken for a new group"},
 };
 
 #ifdef REGROUP_MUTANTS

@@ -74,10 +74,12 @@ struct Decision {
   PlaneKind plane = PlaneKind::kShared;
   bool shared_banned = false;  // a member could not map a peer's memory: network from here on
   bool planned = false;        // cut at a mark: trim ends a step
+  bool founding = false;       // nobody of the view before had a part in it: the group's first view, or the first after all had gone
   std::string reason;          // for people: "dead:3", "join:2", ...
 
-  // All members are new: the group's first view, or the first after all had left.
-  [[nodiscard]] bool founds() const { return !joined.empty() && joined.size() == view.members.size(); }
+  // Nothing lies behind it: no state to hold, no step. Not so where all members are new, but took over the state of those who
+  // left as they entered.
+  [[nodiscard]] bool founds() const { return founding; }
   [[nodiscard]] const FailedOp* failure_of(OpId op) const {
     auto it = std::find_if(failed.begin(), failed.end(), [op](const FailedOp& f) { return f.op == op; });
     return it == failed.end() ? nullptr : &*it;

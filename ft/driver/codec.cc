@@ -45,7 +45,7 @@ void put(Writer& w, const Decision& d) {
   put(w, d.joined);
   w.u8(static_cast<std::uint8_t>(d.plane));
   put(w, d.shared_banned);
-  put(w, d.planned);
+  w.u8(d.founding ? 2 : d.planned ? 1 : 0);  // who founds plans
   put(w, d.reason);
 }
 void put(Writer& w, const Report& v) {
@@ -129,7 +129,8 @@ void get(Reader& r, Decision& d) {
   get(r, d.joined, kMaxMembers);
   get_enum(r, d.plane, static_cast<std::uint8_t>(PlaneKind::kHybrid));
   get(r, d.shared_banned);
-  get(r, d.planned);
+  if (const std::uint8_t how = r.u8(); how <= 2) d.planned = how != 0, d.founding = how == 2;
+  else r.fail();
   get(r, d.reason);
 }
 void get(Reader& r, Report& v) {

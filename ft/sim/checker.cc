@@ -29,6 +29,9 @@ std::string Checker::on(const Record& r) {
         return "G1: op " + number(it->first) + " was committed in epoch " + number(it->second.epoch) + ", but epoch " +
                number(r.epoch) + " trims at " + number(r.op);
     if (r.founded) {  // a beginning: no step and no state of the members before lies behind it
+      for (auto it = log.ops.upper_bound(r.op); it != log.ops.end(); ++it)
+        if (it->second.settled)
+          return "G4: epoch " + number(r.epoch) + " founds the group anew at op " + number(r.op) + ", and op " + number(it->first) + " has ended before";
       log.founded = r.epoch;
       log.ops[r.op].mark = true;
       log.ops[r.op].has_state = false;

@@ -45,7 +45,7 @@ const char* name_of(FaultKind kind) {
                                    "cut_off",     "cut_half",          "cut_one_way",       "cut_coordinator",
                                    "clog",        "flap",              "coordinator_crash", "coordinator_pause",
                                    "coordinator_amnesia", "leave",     "duplicate",         "suspect_wrongly",
-                                   "cancel",      "link_reset",        "ask_change", "leave_all", "joiner_and_source"};
+                                   "cancel",      "link_reset",        "ask_change", "leave_all", "hand_over", "joiner_and_source"};
   static_assert(std::size(names) == kFaultKinds);
   return names[static_cast<std::size_t>(kind)];
 }
@@ -101,6 +101,10 @@ Scenario draw_scenario(std::uint64_t seed, std::uint32_t members, std::uint32_t 
   if (mix(seed, 0x1ea7) % 8 == 0) {
     const auto when = static_cast<std::int64_t>(mix(seed, 0x1ea8) % static_cast<std::uint64_t>(std::max(run_ns, at)));
     s.faults.push_back({when, FaultKind::kLeaveAll, static_cast<std::uint32_t>(mix(seed, 0x1ea9) % s.members), 0, 0});
+  }
+  if (mix(seed, 0x4a0d) % 8 == 0) {  // at the first hand-over after this
+    const auto when = static_cast<std::int64_t>(mix(seed, 0x4a0e) % static_cast<std::uint64_t>(std::max(run_ns, at)));
+    s.faults.push_back({when, FaultKind::kHandOver, 0, 0, 0});
   }
   if (s.follow && mix(seed, 0x10b5) % 6 == 0) {  // from the first joiner after this on
     const auto when = static_cast<std::int64_t>(mix(seed, 0x10b6) % static_cast<std::uint64_t>(std::max(run_ns, at)));

@@ -37,6 +37,7 @@ enum class FaultKind : std::uint8_t {
   kLinkReset,        // a data link breaks with what is on it
   kAskChange,        // a view change for no reason
   kLeaveAll,         // all leave with ops under way, and maybe a request to fail one; a new world comes behind them
+  kHandOver,         // all leave as the state is being handed over to a joiner, which goes on alone
   kJoinerAndSource,  // an observer that catches up, or is being handed over to, dies together with a member that gives it the state
   kCount
 };

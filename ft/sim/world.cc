@@ -101,6 +101,8 @@ void World::dispatch(const Event& e) {
       return;
     case Ev::kCoordinator:
       if ((coordinator_ && disk_ == e.a) || (liveness_ && e.a != 0)) return;
+      // A group that is founded while the log is forgotten is one that the log, when it is back, knows nothing of.
+      if (e.a != 0 && disks_[0].decisions.back().view.members.empty()) return;
       stop_coordinator();
       return start_coordinator(e.a);
     case Ev::kLost: {

@@ -113,6 +113,7 @@ class World {
   void catch_up(Life& life);
   void caught_up(Life& life);
   bool doomed(Life& joiner, Life* source);
+  void all_leave();
   void end_life(Life& life, Code code);
   void die(Life& life, bool silent);
   [[nodiscard]] bool blocked(std::uint32_t from, std::uint32_t to) const { return cut_[from][to] != 0; }
@@ -191,6 +192,7 @@ class World {
   std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> link_;
   std::array<std::array<std::uint16_t, kMaxMembers + 1>, kMaxMembers + 1> cut_{};  // by host; the last is the coordinator's
   std::int64_t clog_ = 1;
+  bool hand_over_ = false;             // armed: all leave at the next hand-over
   std::optional<std::uint32_t> doom_;  // armed: of the next that catches up (0) or is handed over to (1)
   bool liveness_ = false;
   std::int64_t bound_ = 0;

@@ -223,6 +223,10 @@ void World::act(Life& life, const MemberAction& action) {
   if (const auto* fetch = std::get_if<FetchState>(&action)) {
     Life* source = life_of(fetch->what.source.inc);
     if (doom_ == 1u && scenario_.follow && doomed(life, source)) return;
+    if (!liveness_ && std::exchange(hand_over_, false)) {
+      ++report_.faults[static_cast<std::size_t>(FaultKind::kHandOver)];
+      all_leave();
+    }
     const std::uint64_t from = source == nullptr ? UINT32_MAX : source->index;
     return push(around(scenario_.delay * 10) * clog_ * life.slow, Ev::kFetched, life.index, static_cast<std::uint32_t>(from),
                 fetch->what.plan, fetch->what.op);
@@ -302,7 +306,7 @@ void World::install(Life& life, const InstallData& order) {
   const Decision& d = order.decision;
   const bool first = life.counter.epoch() == 0;
   const EpochMemoryPtr ended = life.now;
-  if (first && life.fetched) {
+  if (first && life.fetched && !d.founds()) {  // who was handed the state in vain, and founds later, begins anew
     Record r;
     r.life = life.index, r.replica = life.replica, r.what = What::kRestored, r.log = d.view.log;
     r.op = life.fetched->first, r.state = life.fetched->second;

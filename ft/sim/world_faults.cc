@@ -129,12 +129,9 @@ void World::fault(const Fault& f) {
       if (life == nullptr || life->counter.epoch() == 0) return;
       if (!life->queue.empty() && rng_.below(2) == 0)
         member_on(*life, OpRefused{FailedOp{life->queue.back().id, Code::kCancelled, {f.a, 0}, {}}});
-      for (Life& each : lives_)
-        if (each.runs() && each.counter.epoch() != 0 && !each.leaves) {
-          each.leaves = true;
-          member_on(each, LeaveWanted{});
-        }
+      all_leave();
       break;
+    case FaultKind::kHandOver: hand_over_ = true; return;  // counted when it strikes
     case FaultKind::kJoinerAndSource: doom_ = f.b; return;  // counted when it strikes
     case FaultKind::kCount: return;
   }
@@ -170,6 +167,14 @@ void World::end_fault(const Event& e) {
       break;
     default: break;
   }
+}
+
+void World::all_leave() {
+  for (Life& each : lives_)
+    if (each.runs() && each.counter.epoch() != 0 && !each.leaves) {
+      each.leaves = true;
+      member_on(each, LeaveWanted{});
+    }
 }
 
 // Both are gone at once, and come back at once, if that was drawn.

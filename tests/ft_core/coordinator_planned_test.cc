@@ -305,6 +305,17 @@ TEST_CASE("all leave in front of an op that a decision failed: who founds the gr
   CHECK(s.decision().trim == 9);
   CHECK(s.decision().failed.empty());
 }
+TEST_CASE("all leave while one enters who holds their state: the group goes on, it is not founded anew") {
+  Joining s;
+  for (const Incarnation& m : kAll) s.say(m, Leave{});
+  s.levelling();
+  s.level(k4);
+  s.write_log();
+  CHECK(s.members() == Incs{k4});
+  CHECK(s.decision().trim == 2);
+  CHECK_FALSE(s.decision().founds());  // no step is numbered anew, and nobody begins without the state as of 2
+}
+
 TEST_CASE("one joins while another leaves, in one change") {
   Joining s;
   s.say(k2, Leave{});

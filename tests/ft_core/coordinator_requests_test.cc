@@ -102,6 +102,22 @@ TEST_CASE("fail: a refused op is failed at everyone by a decision with the same 
   CHECK(s.decision().trim == 2);
 }
 
+TEST_CASE("fail: an op number that no group ever reaches is nothing, so that who founds a group later can count on") {
+  Script s;
+  s.form();
+  s.say(k1, FailOp{1, {~0ull - 1, Code::kCancelled, {}, {}}});
+  s.pass(100, kAll);
+  CHECK(s.phase() == Phase::kIdle);
+  s.say(k1, FailOp{1, {5, Code::kCancelled, {}, {}}});
+  s.all_report(kAll, 4);
+  s.write_log();
+  CHECK(s.decision().failure_of(5));
+  CHECK_FALSE(s.decision().failure_of(~0ull - 1));
+  s.dead(k3, k1);
+  s.report(k1, 4, 4, ~0ull), s.report(k2, 4, 4, 5);  // not a report that counts
+  CHECK_FALSE(s.unlogged());
+}
+
 TEST_CASE("fail: a cancel that comes too late fails nothing") {
   Script s;
   s.form();

@@ -13,8 +13,10 @@ Decision decision(Epoch epoch, OpId trim, std::vector<MemberInfo> members) {
   d.view = {kLog, epoch, std::move(members)};
   d.prev = epoch - 1;
   d.trim = d.high = trim;
-  if (epoch == 1)
+  if (epoch == 1) {
+    d.planned = d.founding = true;
     for (const MemberInfo& m : d.view.members) d.joined.push_back(m.inc);
+  }
   return d;
 }
 
@@ -26,6 +28,11 @@ struct One {
   void feed(MemberInput input) { member.on(input, actions); }
   void hear(ToMember message) { feed(FromCoordinator{std::move(message)}); }
   void forget() { actions.clear(); }
+  void observe() {  // up to where it may be asked to fetch
+    feed(Connected{});
+    hear(Welcome{kLog, 1});
+    feed(Parked{});
+  }
   template <class M>
   std::optional<M> said() const {
     std::optional<M> last;
@@ -203,12 +210,14 @@ TEST_CASE("member: a notice asks the data side once; the cut stands when the pla
 
 TEST_CASE("member: an observer that is not level does not install the view that names it") {
   One one;
-  one.feed(Connected{});
-  one.hear(Welcome{kLog, 1});
-  one.feed(Parked{});
+  one.observe();
   Decision d = decision(2, 7, {info(1), info(2)});
   d.joined = {inc(1)};
   SECTION("never fetched") {}
+  SECTION("never fetched, and those who had the state leave as it enters") {
+    d.view.members = {info(1)};
+    d.planned = true;
+  }
   SECTION("level as of another op") {
     one.hear(Fetch{5, kLog, 6, info(2)});
     one.feed(LevelReached{5, 6, true});
@@ -234,9 +243,7 @@ TEST_CASE("member: an observer that is not level does not install the view that 
 
 TEST_CASE("member: a level observer installs the view that it joins") {
   One one;
-  one.feed(Connected{});
-  one.hear(Welcome{kLog, 1});
-  one.feed(Parked{});
+  one.observe();
   one.hear(Fetch{5, kLog, 7, info(2)});
   CHECK(one.did<FetchState>()->what.source == info(2));
   one.feed(LevelReached{5, 7, true});
@@ -247,11 +254,27 @@ TEST_CASE("member: a level observer installs the view that it joins") {
   CHECK(one.member.installed() == 2);
 }
 
+TEST_CASE("member: an observer that is asked again while it fetches fetches once, and stays level") {
+  One one;
+  one.observe();
+  one.hear(Fetch{5, kLog, 7, info(2)});
+  one.forget();
+  one.hear(Fetch{5, kLog, 7, info(2)});  // its hello came twice
+  CHECK_FALSE(one.did<FetchState>());
+  one.feed(LevelReached{5, 7, true});
+  CHECK(one.said<Level>() == Level{5, 7, true});
+  one.forget();
+  one.feed(LevelReached{5, 7, false});  // of a transfer that nobody began
+  CHECK_FALSE(one.said<Level>());
+  Decision d = decision(2, 7, {info(1), info(2)});
+  d.joined = {inc(1)};
+  one.hear(Install{d});
+  CHECK(one.member.installed() == 2);
+}
+
 TEST_CASE("member: an observer whose fetch failed says that it is ready when it is parked again") {
   One one;
-  one.feed(Connected{});
-  one.hear(Welcome{kLog, 1});
-  one.feed(Parked{});
+  one.observe();
   one.hear(Fetch{5, kLog, 7, info(2)});
   one.feed(LevelReached{5, 7, false});
   one.forget();
@@ -331,9 +354,7 @@ TEST_CASE("member: a refused observer ends with the reason; a refused member onl
 
 TEST_CASE("member: a level observer that is asked for the same state again is level still") {
   One one;
-  one.feed(Connected{});
-  one.hear(Welcome{kLog, 1});
-  one.feed(Parked{});
+  one.observe();
   one.hear(Fetch{5, kLog, 7, info(2)});
   one.feed(LevelReached{5, 7, true});
   one.forget();

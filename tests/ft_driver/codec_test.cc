@@ -103,6 +103,16 @@ TEST_CASE("the samples cover every message") {
   CHECK(std::find(seen_down.begin(), seen_down.end(), false) == seen_down.end());
 }
 
+TEST_CASE("how a decision was made comes back: at once, planned, founding") {
+  Decision d = decision();
+  for (int how = 0; how < 3; ++how) {
+    d.planned = how > 0, d.founding = how == 2;
+    const auto back = decode_decision(encode(d));
+    REQUIRE(back.ok());
+    CHECK(*back == d);
+  }
+}
+
 TEST_CASE("unknown messages and impossible values are refused") {
   CHECK(decode_to_coordinator(std::vector<std::byte>{std::byte{200}}).code() == Code::kRefused);
   CHECK(decode_to_member(std::vector<std::byte>{}).code() == Code::kRefused);

@@ -47,7 +47,8 @@ Decision World::any_decision() {
   if ((how & 128) != 0) {
     for (std::uint32_t i = 0, n = source_.below(3); i < n; ++i) d.failed.push_back(any_failed());
     for (std::uint32_t i = 0, n = source_.below(5); i < n; ++i) d.joined.push_back(any_inc());
-    d.planned = source_.flag();
+    const std::uint8_t cut = source_.u8() & 3;
+    d.planned = (cut & 1) != 0, d.founding = cut == 3;
   }
   return d;
 }

@@ -101,6 +101,7 @@ void World::act(const AppendLog& action) {
   for (const Incarnation& j : d.joined) RG_CHECK(members.contains(j) && !last.view.contains(j));
   for (const Incarnation& m : members)
     RG_CHECK(last.view.contains(m) || std::find(d.joined.begin(), d.joined.end(), m) != d.joined.end());
+  RG_CHECK(!d.founds() || (d.planned && d.joined.size() == d.view.members.size() && d.high == d.trim));
   const auto back = decode_decision(encode(d));
   RG_CHECK(back.ok() && encode(*back) == encode(d));
   writing_ = d;

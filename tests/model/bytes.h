@@ -112,7 +112,7 @@ class Bytes {
   requires std::is_aggregate_v<T>
   void one(const T& v) {
     constexpr std::size_t n = fields<T>();
-    static_assert(n <= 10);
+    static_assert(n <= 11);
     if constexpr (n == 1) {
       const auto& [a] = v;
       put(a);
@@ -143,6 +143,9 @@ class Bytes {
     } else if constexpr (n == 10) {
       const auto& [a, b, c, d, e, f, g, h, i, j] = v;
       put(a, b, c, d, e, f, g, h, i, j);
+    } else if constexpr (n == 11) {
+      const auto& [a, b, c, d, e, f, g, h, i, j, k] = v;
+      put(a, b, c, d, e, f, g, h, i, j, k);
     }
   }
   Renaming names_;
