@@ -133,9 +133,9 @@ Snapshot::Read Snapshot::digest(std::uint32_t stripe, std::uint64_t& digest) {
     if (told()) return Read::kOk;
     if (stripe >= slots_.size()) return Read::kGone;
   }
-  std::vector<std::byte> aside(table_[stripe].bytes);
-  const Read result = read(stripe, aside);
-  if (result == Read::kOk) digest = digest_of(aside);
+  aside_.resize(table_[stripe].bytes);
+  const Read result = read(stripe, aside_);
+  if (result == Read::kOk) digest = digest_of(aside_);
   std::lock_guard lock(mutex_);
   if (result == Read::kGone && told()) return Read::kOk;  // its owner said it just before it went
   if (result != Read::kOk || over_) return result;

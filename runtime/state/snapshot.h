@@ -71,6 +71,7 @@ class Snapshot {
   std::uint64_t wanted_ = 0, spare_bytes_ = 0;
   std::vector<std::vector<std::byte>> spare_;
   bool over_ = false;
+  std::vector<std::byte> aside_;  // the server's, for digests: memory taken anew for each would be faulted in each time
 };
 
 }  // namespace regroup::state

@@ -1,6 +1,8 @@
 // A joiner against one holder, both of production, over loopback; the test is the holder's owner.
 #include "runtime/state/joiner.h"
 
+#include <algorithm>
+#include <array>
 #include <catch2/catch.hpp>
 #include <mutex>
 
@@ -33,11 +35,15 @@ struct Replayer {
     config.handed_over = [](const Fetch&, bool, std::uint64_t) {};
     config.refused = [](const Error& e) { FAIL_CHECK(e.detail); };
     joiner = std::make_unique<Joiner>(std::move(config));
-    Welcome view;
-    view.epoch = 1, view.members = {owner.info()};
-    joiner->follow(view);
+    see({owner.info()});
     joiner->begin();
   }
+  void see(std::vector<MemberInfo> members) {
+    Welcome view;
+    view.epoch = ++epoch, view.members = std::move(members);
+    joiner->follow(view);
+  }
+  Epoch epoch = 0;
 };
 
 }  // namespace
@@ -84,4 +90,32 @@ TEST_CASE("an op between a mark and the update that it ends belongs to the next 
   r.joiner->wait_over();
   REQUIRE_FALSE(r.applied.empty());
   for (const auto& [step, ops] : r.applied) CHECK(ops == 3);
+}
+
+TEST_CASE(
+    "what a lone source said in an attempt that failed does not count as a second opinion beside its own in the next") {
+  constexpr std::size_t kState = 4 * kStripeBytes;  // source 0 is asked for the bytes of some, for the digest of others
+  std::array<Owner, 3> owners{Owner(kState), Owner(kState), Owner(kState)};
+  const auto all = [&](std::uint64_t step) {
+    for (Owner& o : owners) o.settle(step, true), o.holder->set_version(step, o.op);
+  };
+  std::fill(owners[0].memory.begin(), owners[0].memory.end(), std::byte{0xbd});  // bad memory
+  all(1);
+  Replayer r(owners[0]);
+  wait_for([&] { return r.joiner->progress().bytes == kState; });
+  std::vector<MemberInfo> members;
+  for (std::size_t i = 0; i < owners.size(); ++i) {
+    members.push_back(owners[i].info());
+    members.back().id = MemberId{static_cast<std::uint32_t>(i), 0}, members.back().inc = Incarnation{i + 1};
+  }
+  r.see(members);
+  for (Owner& o : owners) o.holder->feed().begin(o.op += 5);  // nobody has what the attempt would go on with
+  for (std::uint64_t step = 2; r.steps == 0 && step < 5000; ++step) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // computes
+    all(step);
+  }
+  r.joiner->stop();
+  r.joiner->wait_over();
+  CHECK(r.steps > 0);
+  CHECK((r.memory == owners[1].memory));
 }

@@ -20,8 +20,10 @@ namespace regroup::state {
 
 inline const Duration kPatience = Duration::from_s(20);  // a bound, not a wait
 
+inline const std::string kGroup = "state_test." + std::to_string(std::random_device{}());
+
 struct Owner {
-  std::string group = "state_test." + std::to_string(std::random_device{}());
+  std::string group = kGroup;
   std::vector<std::byte> memory;
   std::atomic<bool> busy{false};
   std::unique_ptr<Holder> holder;
