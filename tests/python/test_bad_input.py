@@ -9,17 +9,10 @@ def test_bad_tensors_and_lists_are_named_before_anything_is_sent(forked):
     def body():
         import torch
         import torch.distributed as dist
+        from expect import raises
         dist.init_process_group("regroup")
         r, n, world = dist.get_rank(), dist.get_world_size(), dist.group.WORLD
         backend = world._get_backend(torch.device("cpu"))
-
-        def raises(kind, why, call):
-            try:
-                call()
-            except kind as e:
-                assert why in str(e), str(e)
-            else:
-                raise AssertionError("no exception: " + why)
         good, whole = torch.zeros(4), torch.zeros(4 * n)
         at_root = dist.GatherOptions()
         at_root.rootRank = r

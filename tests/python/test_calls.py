@@ -105,19 +105,12 @@ def test_errors_name_ranks_and_an_aborted_or_shut_down_group_takes_no_calls(fork
         from datetime import timedelta
         import torch
         import torch.distributed as dist
+        from expect import raises
         import regroup.torch
         dist.init_process_group("regroup", timeout=timedelta(seconds=20))
         r, world = dist.get_rank(), dist.group.WORLD
         backend = world._get_backend(torch.device("cpu"))
         assert backend.get_error() == "success"
-
-        def raises(kind, why, call):
-            try:
-                call()
-            except kind as e:
-                assert why in str(e), str(e)
-            else:
-                raise AssertionError("no exception: " + why)
         # Rank 2 comes late to a monitored barrier: rank 0 names it, the others say where to look.
         if r == 2:
             time.sleep(1.2)

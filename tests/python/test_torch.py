@@ -129,13 +129,11 @@ def test_values_over_dtypes_and_operations_under_plain_torchrun(tmp_path):
 
 
 def test_ddp_takes_its_buckets_from_memory_that_peers_read_directly(forked):
-    def body():
-        import os
+    def body(wanted):
         import torch
         import torch.distributed as dist
         from torch.nn.parallel import DistributedDataParallel as DDP
         dist.init_process_group("regroup")
-        wanted = os.environ["DDP_DISABLE_COMM_MEM"] == "0"  # as init_process_group leaves it, or as the user says
         seen = []
 
         def hook(_, bucket):
@@ -155,5 +153,5 @@ def test_ddp_takes_its_buckets_from_memory_that_peers_read_directly(forked):
         dist.destroy_process_group()
         del ddp  # the buckets outlive the group
         print("fine", flush=True)
-    assert forked(body, 2).count("fine") == 2
-    assert forked(body, 2, environment={"DDP_DISABLE_COMM_MEM": "1"}).count("fine") == 2
+    assert forked(body, 2, True).count("fine") == 2  # as init_process_group leaves it
+    assert forked(body, 2, False, environment={"DDP_DISABLE_COMM_MEM": "1"}).count("fine") == 2  # as the user says
