@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup venv configure build test demo bench fuzz soak torch-suite install clean
+.PHONY: help setup venv configure build test demo bench fuzz soak torch-suite gpu-pack gpu-test install clean
 
 PRESET ?= dev
 JOBS ?= $(shell nproc)
@@ -24,6 +24,8 @@ help:
 	@echo 'make install  build, then install below PREFIX (now $(PREFIX))'
 	@echo 'make venv     the Python environment .venv (REGROUP_TORCH=torch==X.Y.Z picks the torch)'
 	@echo 'make torch-suite  PyTorch'"'"'s own test of backends under the name regroup (SUITE_ARGS="--ranks 4", names of tests)'
+	@echo 'make gpu-test on a machine with a GPU and nvcc 13: build for it, run PART=kernels on it; gpu-pack makes build/gpu-deps.tar.gz, which'
+	@echo '              such a machine may take the Debian packages from (REGROUP_GPU_DEPS=FILE)'
 	@echo 'make clean    remove the build folders'
 	@echo 'Settings: PRESET=dev|release|minimal|asan|tsan (now $(PRESET)), JOBS (now $(JOBS)), TEST_JOBS,'
 	@echo '          DEMO_ARGS, BENCH_ARGS, CTEST_ARGS, REGROUP_NO_APT=1 (no package is checked or installed)'
@@ -66,8 +68,14 @@ torch-suite: setup
 	@tests/python/run.sh $(CURDIR)/$(BUILD_DIR)/python --install-only
 	@cd $(BUILD_DIR)/python && $(CURDIR)/.venv/bin/python -B $(CURDIR)/tests/torch_suite/suite.py $(SUITE_ARGS)
 
+gpu-pack:
+	@tools/gpu/pack.sh build/gpu-deps.tar.gz
+
+gpu-test:
+	@tools/gpu/test.sh $(or $(PART),kernels)
+
 install: build
 	@cmake --install $(BUILD_DIR) --prefix $(PREFIX)
 
 clean:
-	@rm -rf build build-release build-minimal build-asan build-tsan build-fuzz
+	@rm -rf build build-release build-minimal build-asan build-tsan build-fuzz build-gpu

@@ -26,15 +26,18 @@ namespace regroup::device {
 // kPinned: host memory that copies of this device reach without staging. kDevice: on a GPU not readable by the host.
 enum class Memory : std::uint8_t { kHost, kPinned, kDevice };
 
-// A kernel with its arguments: on a GPU `entry` with `ctas` blocks of `threads`, on the host device `host`. Arguments
+// Those of launches.h, which a GPU knows; kForeign: a function of the host device only.
+enum class KernelId : std::uint8_t { kForeign, kReduce, kCopy, kDigest, kDivide, kPieces, kQuantise, kDequantiseAdd };
+
+// A kernel with its arguments: on a GPU `kernel` with `ctas` blocks of `threads`, on the host device `host`. Arguments
 // are one trivially copyable struct, copied here. `ctas`: how much of a device a launch may take; the bits do not depend on it.
 struct Launch {
   static constexpr std::size_t kMaxBytes = 512;
   using HostTwin = void (*)(const void* arguments);
   HostTwin host = nullptr;
-  const void* entry = nullptr;  // of a CUDA kernel; nullptr in a build without
+  KernelId kernel = KernelId::kForeign;
   std::uint32_t ctas = 1, threads = 512;
-  std::array<std::byte, kMaxBytes> arguments;
+  alignas(8) std::array<std::byte, kMaxBytes> arguments;
 
   template <class Arguments>
   static Launch of(HostTwin twin, const Arguments& a) {

@@ -1,4 +1,5 @@
-// Scalar f16 and bf16: to f32 (exact) and back, to nearest even; a NaN stays one. For the plain C++ kernels.
+// Scalar f16 and bf16: to f32 (exact) and back, to nearest even; a NaN stays one. For the plain C++ kernels and for those of
+// CUDA (nvcc takes constexpr functions for the device).
 #pragma once
 
 #include <bit>
@@ -6,15 +7,15 @@
 
 namespace regroup::kernels::host {
 
-inline float bf16_to_float(std::uint16_t h) { return std::bit_cast<float>(static_cast<std::uint32_t>(h) << 16); }
+constexpr float bf16_to_float(std::uint16_t h) { return std::bit_cast<float>(static_cast<std::uint32_t>(h) << 16); }
 
-inline std::uint16_t float_to_bf16(float v) {
+constexpr std::uint16_t float_to_bf16(float v) {
   const auto u = std::bit_cast<std::uint32_t>(v);
   if (v != v) return static_cast<std::uint16_t>(u >> 16 | 0x40);
   return static_cast<std::uint16_t>((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-inline float f16_to_float(std::uint16_t h) {
+constexpr float f16_to_float(std::uint16_t h) {
   const std::uint32_t sign = static_cast<std::uint32_t>(h & 0x8000) << 16;
   const std::uint32_t size = h & 0x7fff;
   std::uint32_t u = size << 13 | 0x7f800000;  // infinity or NaN
@@ -22,7 +23,7 @@ inline float f16_to_float(std::uint16_t h) {
   return std::bit_cast<float>(u | sign);
 }
 
-inline std::uint16_t float_to_f16(float v) {
+constexpr std::uint16_t float_to_f16(float v) {
   const auto u = std::bit_cast<std::uint32_t>(v);
   const std::uint32_t size = u & 0x7fffffff;
   std::uint32_t h = 0;

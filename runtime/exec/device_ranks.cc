@@ -5,39 +5,12 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "kernels/kernels.h"
+#include "kernels/launches.h"
 
 namespace regroup {
 namespace {
 
-constexpr std::size_t kMostRanks = 32;
 constexpr Duration kPatience = Duration::from_s(10);  // for a copy-out that is queued on a caller's stream
-
-struct Fold {  // a chunk of a piece: of everybody's inputs, or a copy of one
-  DataType type;
-  ReduceOp op;
-  std::byte* to;
-  std::size_t bytes;
-  std::uint32_t sources;
-  const void* from[kMostRanks];
-};
-void fold_on_host(const void* arguments) {
-  const auto& f = *static_cast<const Fold*>(arguments);
-  if (f.sources == 1) return kernels::copy(f.to, f.from[0], f.bytes);
-  kernels::reduce(f.type, f.op, f.to, std::span(f.from, f.sources), f.bytes / size_of(f.type));
-}
-
-struct CopyOut {
-  const std::atomic<std::uint32_t>* verdict;
-  std::uint32_t op;
-  std::byte* to;
-  const std::byte* from;
-  std::size_t bytes;
-};
-void copy_out_on_host(const void* arguments) {
-  const auto& c = *static_cast<const CopyOut*>(arguments);
-  if (c.verdict->load(std::memory_order_acquire) == c.op && c.bytes != 0) kernels::copy(c.to, c.from, c.bytes);
-}
 
 }  // namespace
 
@@ -68,7 +41,7 @@ DeviceRank::DeviceRank(device::Device& device, DeviceBoard& board, std::size_t s
 
 Result<std::unique_ptr<DeviceRank>> DeviceRank::make(device::Device& device, DeviceBoard& board, std::size_t self,
                                                      Config config) {
-  if (board.size() > kMostRanks) return {Code::kUnsupported, "a device is shared by at most 32 ranks"};
+  if (board.size() > device::kMaxSources) return {Code::kUnsupported, "a device is shared by at most 32 ranks"};
   std::unique_ptr<DeviceRank> rank(new DeviceRank(device, board, self, config));
   if (Status s = rank->open(); !s) return s.error();
   return rank;
@@ -144,11 +117,11 @@ Status DeviceRank::start(std::uint32_t number, const OpDesc& desc, std::size_t r
   DeviceBoard::Rank& mine = board_.at(self_);
   mine.input.store(static_cast<const std::byte*>(in));
   mine.scratch.store(scratch_.at);
-  const CopyOut copy{verdict_.word, op_, static_cast<std::byte*>(out), staging_.at, plan_.output_bytes};
+  const device::Copy copy{out, staging_.at, plan_.output_bytes, verdict_.word, op_};
   // The order matters: the last op's copy-out is before this one's fetches, which write the same staging.
   for (const Status& s : {fetch_->wait(*out_done_), caller.record(*begun_), fold_->wait(*begun_),
                           fold_->raise(mine.ready, op_), caller.wait(decided_, op_),
-                          caller.launch(device::Launch::of(copy_out_on_host, copy)), caller.record(*out_done_)})
+                          caller.launch(device::launch_of(copy, config_.ctas)), caller.record(*out_done_)})
     if (!s) return s;
   return {};
 }
@@ -163,13 +136,11 @@ Status DeviceRank::fold_some() {
     for (const algo::Piece& piece : plan_.place) {
       const std::size_t from = std::max(begin, piece.to), to = std::min(end, piece.to + piece.bytes);
       if (from >= to) continue;
-      Fold f{desc_.type, desc_.reduce, scratch_.at + from, to - from, 0, {}};
+      device::Reduce f{desc_.type, desc_.reduce, 1, 0, (to - from) / size_of(desc_.type), {scratch_.at + from}, {}};
       for (std::size_t r = 0; r < board_.size(); ++r)
         if (piece.fold || piece.from == r)
           f.from[f.sources++] = board_.at(r).input.load() + piece.at + (from - piece.to);
-      device::Launch launch = device::Launch::of(fold_on_host, f);
-      launch.ctas = config_.ctas;
-      if (Status s = fold_->launch(launch); !s) return s;
+      if (Status s = fold_->launch(device::launch_of(f, config_.ctas)); !s) return s;
     }
     if (Status s = fold_->raise(board_.at(self_).placed, placed_before_[self_] + ++folded_); !s) return s;
   }

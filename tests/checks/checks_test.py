@@ -97,8 +97,8 @@ class Tree(unittest.TestCase):
         self.write("base/a.h", "#pragma once\nstd::string name();\n")
         self.write("base/b.h", "#pragma once\n#include <string>\nstd::string name();\n")
         command = [os.environ.get("CXX", "c++"), "-std=c++20", "-I" + self.root]
-        self.assertNotEqual(headers.compile_alone(command, "base/a.h")[0], 0)
-        self.assertEqual(headers.compile_alone(command, "base/b.h")[0], 0)
+        self.assertNotEqual(headers.compile_alone(command, self.root, "base/a.h")[0], 0)
+        self.assertEqual(headers.compile_alone(command, self.root, "base/b.h")[0], 0)
 
 
 if __name__ == "__main__":

@@ -97,4 +97,11 @@ std::vector<Buffer> make_inputs(DataType type, Flavour flavour, std::size_t coun
   return out;
 }
 
+Buffer random_bytes(std::size_t n, std::uint64_t seed) {
+  Rng rng(seed);
+  Buffer bytes(n);
+  for (auto& b : bytes) b = static_cast<std::uint8_t>(rng.next());
+  return bytes;
+}
+
 }  // namespace regroup::testing

@@ -16,4 +16,6 @@ inline constexpr Flavour kFlavours[] = {Flavour::kSmallIntegers, Flavour::kSimil
 Buffer make_input(DataType type, Flavour flavour, std::size_t count, Rng& rng);
 std::vector<Buffer> make_inputs(DataType type, Flavour flavour, std::size_t count, std::size_t k, std::uint64_t seed);
 
+Buffer random_bytes(std::size_t n, std::uint64_t seed);
+
 }  // namespace regroup::testing

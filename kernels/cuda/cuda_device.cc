@@ -1,0 +1,251 @@
+#include "kernels/cuda/cuda_device.h"
+
+#include <cuda.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "kernels/cuda/entries.h"
+
+namespace regroup::device {
+namespace {
+
+constexpr Duration kLook = Duration::from_us(20);  // between two looks at a stream
+constexpr Duration kDropWait = Duration::from_s(10);
+constexpr std::size_t kFlagBytes = 64;  // a line each
+constexpr std::size_t kFlagsAtOnce = 64;
+
+// Driver functions, found by the runtime.
+struct Driver {
+  CUresult (*write)(CUstream, CUdeviceptr, cuuint32_t, unsigned) = nullptr;
+  CUresult (*wait)(CUstream, CUdeviceptr, cuuint32_t, unsigned) = nullptr;
+};
+
+template <class F>
+cudaError_t find(const char* name, F& function) {
+  void* at = nullptr;
+  cudaDriverEntryPointQueryResult found{};
+  const cudaError_t error = cudaGetDriverEntryPointByVersion(name, &at, 12000, cudaEnableDefault, &found);
+  if (error != cudaSuccess) return error;
+  if (found != cudaDriverEntryPointSuccess) return cudaErrorSymbolNotFound;
+  function = reinterpret_cast<F>(at);
+  return cudaSuccess;
+}
+
+// What device, streams and events share; dies with the last of them.
+struct Shared {
+  int ordinal = 0;
+  Driver driver;
+  mutable std::mutex mutex;  // over what follows
+  mutable Status health;
+  std::vector<std::byte*> flags;  // host-mapped memory
+  std::size_t used = kFlagsAtOnce;
+
+  ~Shared() {
+    for (std::byte* page : flags) cudaFreeHost(page);
+  }
+  // Calls of CUDA go to the device of the thread.
+  [[nodiscard]] Status use() const {
+    if (Status s = state(); !s) return s;
+    return check(cudaSetDevice(ordinal), "cudaSetDevice");
+  }
+  [[nodiscard]] Status state() const {
+    std::lock_guard lock(mutex);
+    return health;
+  }
+  [[nodiscard]] Status check(cudaError_t error, const char* call) const {
+    if (error == cudaSuccess) return {};
+    const std::string text =
+        std::string(call) + ": " + cudaGetErrorString(error) + " (CUDA error " + std::to_string(error) + ")";
+    if (error == cudaErrorMemoryAllocation) return {Code::kNoMemory, text};
+    return lost(text);
+  }
+  [[nodiscard]] Status lost(const std::string& why) const {
+    std::lock_guard lock(mutex);
+    if (health.ok()) health = {Code::kSystem, "the device is lost: " + why};
+    return health;
+  }
+};
+using Owner = std::shared_ptr<Shared>;
+
+class CudaEvent final : public Event {
+ public:
+  CudaEvent(Owner shared, cudaEvent_t event) : shared_(std::move(shared)), event_(event) {}
+  ~CudaEvent() override { cudaEventDestroy(event_); }
+  [[nodiscard]] Result<bool> reached() const override {
+    if (Status s = shared_->use(); !s) return s.error();
+    const cudaError_t now = cudaEventQuery(event_);
+    if (now == cudaErrorNotReady) return false;
+    if (Status s = shared_->check(now, "cudaEventQuery"); !s) return s.error();
+    return true;
+  }
+  Owner shared_;
+  cudaEvent_t event_;
+};
+
+class CudaStream final : public Stream {
+ public:
+  CudaStream(Owner shared, cudaStream_t stream) : shared_(std::move(shared)), stream_(stream) {}
+  ~CudaStream() override {
+    if (finish(now() + kDropWait).code() == Code::kTimeout)
+      (void)shared_->lost("a stream that was dropped holds a step that does not end").ok();
+    cudaStreamDestroy(stream_);
+  }
+
+  Status copy(void* to, const void* from, std::size_t bytes) override {
+    return call("cudaMemcpyAsync", [&] {
+      return bytes == 0 ? cudaSuccess : cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_);
+    });
+  }
+  Status zero(void* at, std::size_t bytes) override {
+    return call("cudaMemsetAsync", [&] { return bytes == 0 ? cudaSuccess : cudaMemsetAsync(at, 0, bytes, stream_); });
+  }
+  Status launch(const Launch& kernel) override {
+    const void* entry = kernels::cuda::entry_of(kernel);
+    if (entry == nullptr || kernel.ctas == 0) return {Code::kInvalid, "a launch of nothing that a GPU knows"};
+    void* arguments[] = {const_cast<std::byte*>(kernel.arguments.data())};
+    return call("cudaLaunchKernel", [&] {
+      return cudaLaunchKernel(entry, dim3(kernel.ctas), dim3(kernel.threads), arguments, 0, stream_);
+    });
+  }
+  Status record(Event& event) override {
+    return call("cudaEventRecord", [&] { return cudaEventRecord(static_cast<CudaEvent&>(event).event_, stream_); });
+  }
+  Status wait(const Event& event) override {
+    return call("cudaStreamWaitEvent",
+                [&] { return cudaStreamWaitEvent(stream_, static_cast<const CudaEvent&>(event).event_, 0); });
+  }
+  Status raise(Flag flag, std::uint32_t value) override {
+    return driver("cuStreamWriteValue32",
+                  [&] { return shared_->driver.write(stream_, address(flag), value, CU_STREAM_WRITE_VALUE_DEFAULT); });
+  }
+  Status wait(Flag flag, std::uint32_t at_least) override {
+    return driver("cuStreamWaitValue32",
+                  [&] { return shared_->driver.wait(stream_, address(flag), at_least, CU_STREAM_WAIT_VALUE_GEQ); });
+  }
+  Status finish(Instant deadline) override {
+    for (;;) {
+      if (Status s = shared_->use(); !s) return s;
+      const cudaError_t state = cudaStreamQuery(stream_);
+      if (state != cudaErrorNotReady) return shared_->check(state, "cudaStreamQuery");
+      if (now() >= deadline) return {Code::kTimeout, "steps are still under way"};
+      std::this_thread::sleep_for(std::chrono::nanoseconds(kLook.ns));
+    }
+  }
+  [[nodiscard]] void* native() override { return stream_; }
+
+ private:
+  template <class F>
+  Status call(const char* name, F f) {
+    if (Status s = shared_->use(); !s) return s;
+    return shared_->check(f(), name);
+  }
+  template <class F>
+  Status driver(const char* name, F f) {
+    if (Status s = shared_->use(); !s) return s;
+    const CUresult result = f();
+    return result == CUDA_SUCCESS ? Status{}
+                                  : shared_->lost(std::string(name) + ": CUDA driver error " + std::to_string(result));
+  }
+  static CUdeviceptr address(Flag flag) {
+    return reinterpret_cast<CUdeviceptr>(flag.word);
+  }  // mapped, one address for both
+
+  Owner shared_;
+  cudaStream_t stream_;
+};
+
+class CudaDevice final : public Device {
+ public:
+  CudaDevice(Owner shared, std::string name) : shared_(std::move(shared)), name_(std::move(name)) {}
+  [[nodiscard]] const char* name() const override { return name_.c_str(); }
+  Result<void*> allocate(Memory kind, std::size_t bytes) override {
+    if (Status s = shared_->use(); !s) return s.error();
+    void* memory = nullptr;
+    const std::size_t size = bytes == 0 ? 1 : bytes;
+    const cudaError_t error = kind == Memory::kDevice
+                                  ? cudaMalloc(&memory, size)
+                                  : cudaHostAlloc(&memory, size, cudaHostAllocPortable | cudaHostAllocMapped);
+    if (Status s = shared_->check(error, "allocation of memory"); !s) return s.error();
+    return memory;
+  }
+  void free(Memory kind, void* memory) override {
+    if (!shared_->use()) return;  // it went with the device
+    (void)shared_->check(kind == Memory::kDevice ? cudaFree(memory) : cudaFreeHost(memory), "cudaFree").ok();
+  }
+  [[nodiscard]] Result<Memory> kind_of(const void* memory) const override {
+    if (Status s = shared_->use(); !s) return s.error();
+    cudaPointerAttributes a{};
+    if (Status s = shared_->check(cudaPointerGetAttributes(&a, memory), "cudaPointerGetAttributes"); !s)
+      return s.error();
+    if (a.type == cudaMemoryTypeHost) return Memory::kPinned;
+    if (a.type == cudaMemoryTypeDevice && a.device == shared_->ordinal) return Memory::kDevice;
+    return {Code::kInvalid, std::string("memory that is not of ") + name()};
+  }
+  Result<Flag> make_flag() override {
+    if (Status s = shared_->use(); !s) return s.error();
+    std::lock_guard lock(shared_->mutex);
+    if (shared_->used == kFlagsAtOnce) {
+      void* page = nullptr;
+      if (cudaHostAlloc(&page, kFlagsAtOnce * kFlagBytes, cudaHostAllocPortable | cudaHostAllocMapped) != cudaSuccess)
+        return {Code::kNoMemory, "no pinned memory for flags"};
+      shared_->flags.push_back(static_cast<std::byte*>(page));
+      shared_->used = 0;
+    }
+    std::byte* at = shared_->flags.back() + kFlagBytes * shared_->used++;
+    return Flag{new (at) std::atomic<std::uint32_t>(0)};
+  }
+  Result<std::unique_ptr<Event>> make_event() override {
+    if (Status s = shared_->use(); !s) return s.error();
+    cudaEvent_t event = nullptr;
+    if (Status s = shared_->check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate"); !s)
+      return s.error();
+    return std::unique_ptr<Event>(new CudaEvent(shared_, event));
+  }
+  Result<std::unique_ptr<Stream>> make_stream() override {
+    if (Status s = shared_->use(); !s) return s.error();
+    cudaStream_t stream = nullptr;
+    if (Status s = shared_->check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate"); !s)
+      return s.error();
+    return std::unique_ptr<Stream>(new CudaStream(shared_, stream));
+  }
+  [[nodiscard]] Status health() const override { return shared_->state(); }
+
+ private:
+  Owner shared_;
+  std::string name_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Device>> make_cuda_device(int ordinal) {
+  ::setenv("CUDA_MODULE_LOADING", "EAGER", 0);
+  int count = 0;
+  const cudaError_t there = cudaGetDeviceCount(&count);
+  if (there == cudaErrorInsufficientDriver || there == cudaErrorNoDevice || (there == cudaSuccess && count == 0))
+    return {Code::kUnavailable,
+            std::string("no GPU here: ") + cudaGetErrorString(there == cudaSuccess ? cudaErrorNoDevice : there)};
+  auto shared = std::make_shared<Shared>();
+  if (Status s = shared->check(there, "cudaGetDeviceCount"); !s) return s.error();
+  if (ordinal < 0 || ordinal >= count)
+    return {Code::kUnavailable, "no GPU " + std::to_string(ordinal) + ": there are " + std::to_string(count)};
+  shared->ordinal = ordinal;
+  cudaDeviceProp properties{};
+  if (Status s = shared->check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties"); !s)
+    return s.error();
+  if (Status s = shared->use(); !s) return s.error();
+  if (Status s = shared->check(cudaFree(nullptr), "making a context"); !s) return s.error();
+  if (Status s = shared->check(find("cuStreamWriteValue32", shared->driver.write), "cuStreamWriteValue32"); !s)
+    return s.error();
+  if (Status s = shared->check(find("cuStreamWaitValue32", shared->driver.wait), "cuStreamWaitValue32"); !s)
+    return s.error();
+  return std::unique_ptr<Device>(new CudaDevice(shared, "cuda:" + std::to_string(ordinal) + " " + properties.name));
+}
+
+}  // namespace regroup::device

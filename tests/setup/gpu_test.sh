@@ -1,0 +1,17 @@
+#!/bin/bash
+# gpu_test.sh TEST_SH: what tools/gpu/test.sh says where it cannot run. Nothing is built.
+set -u
+script=$1
+refused() {  # what it must say, then how it is called
+  local want=$1 said status=0
+  shift
+  said=$(env "$@" 2>&1) || status=$?
+  if [[ $status != 2 || $said != *"$want"* ]]; then
+    echo "expected exit status 2 and '$want', got $status: $said"
+    exit 1
+  fi
+}
+refused "no part 'nothing'" "$script" nothing
+refused "no nvcc" PATH=/nonexistent "$(command -v bash)" "$script" kernels
+refused "REGROUP_GPU_DEPS" REGROUP_GPU_DEPS=/nonexistent/deps.tar.gz bash -c 'nvcc() { :; }; cmake() { :; }; ninja() { :; }; export -f nvcc cmake ninja; "$0" kernels' "$script"
+echo "test.sh refuses what it cannot do"
