@@ -1,9 +1,11 @@
 // Links over UCX, both ends in one process: frames arrive whole and in order, an epoch that has ended moves nothing, the
 // next one needs no new connection.
 #include <algorithm>
+#include <barrier>
 #include <cstring>
 #include <thread>
 
+#include "base/rng.h"
 #include "tests/transport_ucx/party.h"
 
 using namespace regroup;
@@ -117,4 +119,26 @@ TEST_CASE("who enters an epoch first waits for the other, and nothing is lost be
   }
   for (const Party& p : t.all) CHECK(p.wrong == 0);
   CHECK(t.all[0].links->counters().connected == 1);
+}
+
+TEST_CASE("an epoch may end while its connections are being made") {
+  Two t(4);
+  constexpr Epoch kEpochs = 30;
+  std::barrier together(static_cast<std::ptrdiff_t>(t.all.size()));
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < t.all.size(); ++i)
+    threads.emplace_back([&, i] {
+      Rng rng(i + 1);
+      for (Epoch epoch = 1; epoch <= kEpochs; ++epoch) {
+        together.arrive_and_wait();
+        t.all[i].enter(epoch, t.peers, i);
+        const Instant until = now() + Duration::from_us(static_cast<std::int64_t>(rng.below(8'000)));
+        while (now() < until) t.all[i].links->pump({});
+        t.all[i].links->leave(t.all[i]);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  t.enter(kEpochs + 1);
+  REQUIRE(t.exchange(3, 5000));
+  for (const Party& p : t.all) CHECK(p.wrong == 0);
 }

@@ -28,6 +28,7 @@ void Conn::begin(Epoch epoch) {
 void Conn::end() {
   if (lane_ != nullptr) lane_->abandon();
   lane_ = nullptr;
+  told_ = true;  // who was not invited need not come
   epoch_ = 0;
   flush_due_ = false;
   failed_ = Instant::never();
@@ -63,6 +64,7 @@ bool Conn::next(tcp::Outgoing& out) {
   out = {};
   if (!told_) {
     told_ = true;
+    lane_->invite();
     out.frame.type = tcp::kLane;
     wire::fill(out.frame, ours_);
     out.payload = ours_.data();

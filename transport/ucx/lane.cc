@@ -38,7 +38,7 @@ void Lane::on_sent(void* request, ucs_status_t status, void* slot) {
   self->api_.ucp_request_free(request);
 }
 
-void Lane::send(const tcp::Outgoing& out, unsigned flags) {
+void Lane::post(Head head, const tcp::Outgoing& out, unsigned flags) {
   if (free_.empty()) {
     slots_.push_back(std::make_unique<Slot>());
     slots_.back()->lane = this;
@@ -46,7 +46,6 @@ void Lane::send(const tcp::Outgoing& out, unsigned flags) {
   }
   Slot* slot = free_.back();
   free_.pop_back();
-  Head head{{}, sent_++, theirs_};
   wire::encode(out.frame, head.frame);
   encode(head, slot->head.data());
   const void* payload = out.payload;
@@ -81,6 +80,7 @@ bool Lane::unsettled() {
 // --- receiving ---
 
 ucs_status_t Lane::take(const Head& head, void* data, std::size_t length, std::uint64_t attributes) {
+  heard_ = true;
   if (fault_ != Fault::kNone) return UCS_OK;
   Inbound in;
   in.number = head.number;

@@ -34,9 +34,17 @@ class Lane {
   void meet(std::uint64_t key) { theirs_ = key; }
   [[nodiscard]] bool met() const { return theirs_ != 0; }
   [[nodiscard]] std::uint64_t key() const { return mine_; }
+  // The peer may connect from now on.
+  void invite() { invited_ = true; }
   // The endpoint, which the lanes own: of our making, or that the peer's first message came by.
   void use(ucp_ep_h ep);
-  void greet() { send({marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY); }  // the first message of who made it
+  void greet(unsigned flags) { send({marker_, nullptr}, flags); }  // the first message of who made it
+  // Tells who made it that it is made: with our own key, since theirs may not have come yet.
+  void answer() { post({{}, 0, mine_}, {marker_, nullptr}, 0); }
+  [[nodiscard]] bool answered(std::uint64_t key) { return key == theirs_ && (heard_ = true); }
+  // A connection with the peer may be half made: until its first message is here, or UCX has said that it is lost.
+  [[nodiscard]] bool connecting() const { return (ep_ != nullptr || invited_) && !heard_ && !lost_; }
+  void lose() { lost_ = true; }
   [[nodiscard]] ucp_ep_h ep() const { return ep_; }
   [[nodiscard]] bool up() const { return ep_ != nullptr && met() && fault_ == Fault::kNone; }
   void fail(ucs_status_t status) { fail(Fault::kError, "UCX endpoint: " + text(status)); }
@@ -44,7 +52,7 @@ class Lane {
   [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
   // What was sent may wait in UCX for room. Tells by sending a marker: UCX takes none while bytes before it wait.
   [[nodiscard]] bool unsettled();
-  void send(const tcp::Outgoing& out, unsigned flags = 0);
+  void send(const tcp::Outgoing& out, unsigned flags = 0) { post({{}, sent_++, theirs_}, out, flags); }
   // Hands on what has come.
   tcp::Io serve(tcp::FrameUser& user);
   // A message of this peer. As of ucp_am_recv_callback_t.
@@ -73,6 +81,7 @@ class Lane {
   };
   static void on_sent(void* request, ucs_status_t status, void* slot);
   static void on_fetched(void* request, ucs_status_t status, std::size_t length, void* lane);
+  void post(Head head, const tcp::Outgoing& out, unsigned flags);
   tcp::Io fail(Fault fault, std::string why);
   void release(Inbound& in);
   [[nodiscard]] bool begin(tcp::FrameUser& user, Inbound& in, tcp::Io& answer);  // false: `answer`
@@ -83,6 +92,7 @@ class Lane {
   wire::Frame marker_;
   ucp_ep_h ep_ = nullptr;
   bool gets_ = false;  // has a transport that can fetch
+  bool invited_ = false, heard_ = false, lost_ = false;
   const std::uint64_t mine_;
   std::uint64_t theirs_ = 0, sent_ = 0, taken_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;

@@ -3,7 +3,9 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "base/log.h"
@@ -15,6 +17,7 @@ namespace regroup::ucx {
 namespace {
 
 constexpr int kTurns = 16;         // of progress in one call, while there is some
+constexpr Duration kSettling = Duration::from_ms(100);  // for connections that are being made when an epoch ends
 constexpr int kClosingTurns = 64;  // of progress for endpoints that close
 
 bool numeric_host(const std::string& host, sockaddr_storage& at) {
@@ -126,7 +129,8 @@ ucs_status_t UcxLanes::start() {
 void UcxLanes::end() {
   if (worker_ == nullptr) return;
   for (auto& [key, lane] : lanes_) lane->abandon();
-  if (listener_ != nullptr) api_.ucp_listener_destroy(std::exchange(listener_, nullptr));
+  settle();
+  ending_ = true;
   ucp_request_param_t force{};
   force.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
   force.flags = UCP_EP_CLOSE_FLAG_FORCE;
@@ -134,12 +138,25 @@ void UcxLanes::end() {
     void* request = network_ ? api_.ucp_ep_close_nbx(ep, &force) : nullptr;  // without a failure handler the worker has to do it
     if (UCS_PTR_IS_PTR(request)) api_.ucp_request_free(request);
   }
-  eps_.clear();
   for (int i = 0; i < kClosingTurns && api_.ucp_worker_progress(worker_) != 0; ++i) {
   }
+  if (listener_ != nullptr) api_.ucp_listener_destroy(std::exchange(listener_, nullptr));
   api_.ucp_worker_destroy(std::exchange(worker_, nullptr));
+  eps_.clear();
+  ending_ = false;
   fd_ = -1;
   lanes_.clear();
+}
+
+// UCX 1.13 does not bear the end of a worker to which, or from which, a connection is being made. Over TCP its own thread goes
+// on to use what is freed, or the other end aborts ("!(ep->flags & UCT_TCP_EP_FLAG_CTX_TYPE_TX)"); over posix the other end
+// maps whatever file has got the descriptor's number (SIGBUS). So connections are made first.
+void UcxLanes::settle() {
+  const auto connecting = [this] {
+    return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane.second->connecting(); });
+  };
+  for (const Instant until = now() + kSettling; connecting() && now() < until;)
+    if (api_.ucp_worker_progress(worker_) == 0) std::this_thread::yield();
 }
 
 bool UcxLanes::progress() {
@@ -209,20 +226,22 @@ void UcxLanes::connect(Lane& lane, std::span<const std::byte> address, std::uint
   ucp_ep_h ep = nullptr;
   if (const ucs_status_t status = make(params, ep); status != UCS_OK) return lane.fail(status);
   lane.use(ep);
-  if (network_) lane.greet();
+  lane.greet(network_ ? UCP_AM_SEND_FLAG_REPLY : 0);
 }
 
 void UcxLanes::on_connection(ucp_conn_request_h request, void* self) {
+  auto* lanes = static_cast<UcxLanes*>(self);
+  if (lanes->ending_) return (void)lanes->api_.ucp_listener_reject(lanes->listener_, request);
   ucp_ep_params_t params{};
   params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
   params.conn_request = request;
   ucp_ep_h ep = nullptr;
-  (void)static_cast<UcxLanes*>(self)->make(params, ep);  // whose it is says its first message; a failure is the other end's too
+  (void)lanes->make(params, ep);  // whose it is says its first message; a failure is the other end's too
 }
 
 void UcxLanes::on_error(void* self, ucp_ep_h ep, ucs_status_t status) {
   for (auto& [key, lane] : static_cast<UcxLanes*>(self)->lanes_)
-    if (lane->ep() == ep) lane->fail(status);
+    if (lane->ep() == ep) lane->lose(), lane->fail(status);
 }
 
 ucs_status_t UcxLanes::on_message(void* self, const void* head, std::size_t head_bytes, void* data, std::size_t length,
@@ -231,8 +250,14 @@ ucs_status_t UcxLanes::on_message(void* self, const void* head, std::size_t head
   const Head h = decode_head(static_cast<const std::byte*>(head));
   auto& lanes = static_cast<UcxLanes*>(self)->lanes_;
   const auto lane = lanes.find(h.key);
-  if (lane == lanes.end()) return UCS_OK;
-  if (lane->second->ep() == nullptr && (param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) lane->second->use(param->reply_ep);
+  if (lane == lanes.end()) {
+    (void)std::any_of(lanes.begin(), lanes.end(), [&](const auto& other) { return other.second->answered(h.key); });
+    return UCS_OK;
+  }
+  if (lane->second->ep() == nullptr && (param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) {
+    lane->second->use(param->reply_ep);
+    lane->second->answer();
+  }
   return lane->second->take(h, data, length, param->recv_attr);
 }
 

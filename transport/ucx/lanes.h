@@ -50,6 +50,7 @@ class UcxLanes final : public tcp::Lanes {
   ucs_status_t start();
   ucs_status_t listen();
   ucs_status_t make(ucp_ep_params_t& params, ucp_ep_h& ep);
+  void settle();
 
   const Api& api_;
   std::uint64_t group_;
@@ -63,6 +64,7 @@ class UcxLanes final : public tcp::Lanes {
   std::vector<std::byte> address_;  // of the listener (a sockaddr_storage), or of the worker
   std::vector<ucp_ep_h> eps_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes_;
+  bool ending_ = false;
   std::string trouble_;
 };
 
