@@ -91,8 +91,10 @@ class CudaEvent final : public Event {
 
 class CudaStream final : public Stream {
  public:
-  CudaStream(Owner shared, cudaStream_t stream) : shared_(std::move(shared)), stream_(stream) {}
+  CudaStream(Owner shared, cudaStream_t stream, bool owned)
+      : shared_(std::move(shared)), stream_(stream), owned_(owned) {}
   ~CudaStream() override {
+    if (!owned_) return;
     if (finish(now() + kDropWait).code() == Code::kTimeout)
       (void)shared_->lost("a stream that was dropped holds a step that does not end").ok();
     cudaStreamDestroy(stream_);
@@ -129,6 +131,22 @@ class CudaStream final : public Stream {
     return driver("cuStreamWaitValue32",
                   [&] { return shared_->driver.wait(stream_, address(flag), at_least, CU_STREAM_WAIT_VALUE_GEQ); });
   }
+  Status call(std::function<void()> function) override {
+    auto* argument = new std::function<void()>(std::move(function));
+    const auto run = [](void* at) {
+      const std::unique_ptr<std::function<void()>> f(static_cast<std::function<void()>*>(at));
+      (*f)();
+    };
+    const Status queued = call("cudaLaunchHostFunc", [&] { return cudaLaunchHostFunc(stream_, run, argument); });
+    if (!queued) delete argument;
+    return queued;
+  }
+  [[nodiscard]] Result<bool> capturing() const override {
+    if (Status s = shared_->use(); !s) return s.error();
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (Status s = shared_->check(cudaStreamIsCapturing(stream_, &status), "cudaStreamIsCapturing"); !s) return s.error();
+    return status != cudaStreamCaptureStatusNone;
+  }
   Status finish(Instant deadline) override {
     for (;;) {
       if (Status s = shared_->use(); !s) return s;
@@ -159,6 +177,7 @@ class CudaStream final : public Stream {
 
   Owner shared_;
   cudaStream_t stream_;
+  bool owned_;
 };
 
 class CudaDevice final : public Device {
@@ -213,7 +232,10 @@ class CudaDevice final : public Device {
     cudaStream_t stream = nullptr;
     if (Status s = shared_->check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate"); !s)
       return s.error();
-    return std::unique_ptr<Stream>(new CudaStream(shared_, stream));
+    return std::unique_ptr<Stream>(new CudaStream(shared_, stream, true));
+  }
+  Result<std::unique_ptr<Stream>> borrow(void* native) override {  // null: the legacy default stream
+    return std::unique_ptr<Stream>(new CudaStream(shared_, static_cast<cudaStream_t>(native), false));
   }
   [[nodiscard]] Status health() const override { return shared_->state(); }
 

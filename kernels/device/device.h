@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <type_traits>
 
@@ -74,6 +75,10 @@ class Stream {
   virtual Status wait(const Event& event) = 0;        // for what is recorded in it now
   virtual Status raise(Flag flag, std::uint32_t value) = 0;
   virtual Status wait(Flag flag, std::uint32_t at_least) = 0;
+  // On a thread of the device's, briefly, and without a call to it. Not called once the device is lost.
+  virtual Status call(std::function<void()> function) = 0;
+  // Steps are being recorded for later (a CUDA graph), not carried out.
+  [[nodiscard]] virtual Result<bool> capturing() const = 0;
   // kTimeout: steps are still under way.
   virtual Status finish(Instant deadline) = 0;
   // For libraries that queue steps of their own: a cudaStream_t; of the host device a HostQueue*.
@@ -91,6 +96,8 @@ class Device {
   virtual Result<Flag> make_flag() = 0;  // 0; lives as long as the device
   virtual Result<std::unique_ptr<Event>> make_event() = 0;
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
+  // A stream of the caller's by its native(), which stays the caller's. kInvalid: it is none of this device.
+  virtual Result<std::unique_ptr<Stream>> borrow(void* native) = 0;
   // kOk, or why it is lost.
   [[nodiscard]] virtual Status health() const = 0;
 };

@@ -104,6 +104,8 @@ class HostStream final : public Stream {
   Status wait(Flag flag, std::uint32_t at_least) override {
     return push({[=] { return flag.value() >= at_least; }, {}});
   }
+  Status call(std::function<void()> function) override { return push({{}, std::move(function)}); }
+  [[nodiscard]] Result<bool> capturing() const override { return false; }
   Status finish(Instant deadline) override {
     std::unique_lock lock(shared_->mutex);
     for (;;) {
@@ -115,6 +117,7 @@ class HostStream final : public Stream {
     }
   }
   [[nodiscard]] void* native() override { return &queue_handle_; }
+  [[nodiscard]] bool of(const std::shared_ptr<Shared>& shared) const { return shared_ == shared; }
 
  private:
   static int push_foreign(void* stream, void (*step)(void*), void* argument) {
@@ -190,6 +193,26 @@ class HostStream final : public Stream {
   std::thread thread_;
 };
 
+// Somebody else's.
+class BorrowedStream final : public Stream {
+ public:
+  explicit BorrowedStream(HostStream& stream) : to_(stream) {}
+  Status copy(void* to, const void* from, std::size_t bytes) override { return to_.copy(to, from, bytes); }
+  Status zero(void* at, std::size_t bytes) override { return to_.zero(at, bytes); }
+  Status launch(const Launch& kernel) override { return to_.launch(kernel); }
+  Status record(Event& event) override { return to_.record(event); }
+  Status wait(const Event& event) override { return to_.wait(event); }
+  Status raise(Flag flag, std::uint32_t value) override { return to_.raise(flag, value); }
+  Status wait(Flag flag, std::uint32_t at_least) override { return to_.wait(flag, at_least); }
+  Status call(std::function<void()> function) override { return to_.call(std::move(function)); }
+  [[nodiscard]] Result<bool> capturing() const override { return to_.capturing(); }
+  Status finish(Instant deadline) override { return to_.finish(deadline); }
+  [[nodiscard]] void* native() override { return to_.native(); }
+
+ private:
+  HostStream& to_;
+};
+
 class HostDevice final : public Device {
  public:
   explicit HostDevice(Faults faults) {
@@ -226,6 +249,11 @@ class HostDevice final : public Device {
   }
   Result<std::unique_ptr<Event>> make_event() override { return std::unique_ptr<Event>(new HostEvent(shared_)); }
   Result<std::unique_ptr<Stream>> make_stream() override { return std::unique_ptr<Stream>(new HostStream(shared_)); }
+  Result<std::unique_ptr<Stream>> borrow(void* native) override {
+    auto* stream = native == nullptr ? nullptr : static_cast<HostStream*>(static_cast<HostQueue*>(native)->stream);
+    if (stream == nullptr || !stream->of(shared_)) return {Code::kInvalid, "a stream that is not of this device"};
+    return std::unique_ptr<Stream>(new BorrowedStream(*stream));
+  }
   [[nodiscard]] Status health() const override {
     std::lock_guard lock(shared_->mutex);
     return shared_->health;

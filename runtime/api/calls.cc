@@ -87,16 +87,26 @@ bool any(const std::vector<algo::Span>& list) {
 
 }  // namespace
 
-Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options) {
+Result<Extent> extent(const Site& site, const Uniform& call) {
   if (Status s = check(call.type, call.op); !s) return s.error();
+  OpDesc desc;
+  desc.kind = call.kind;
+  const bool root = is_self(*site.view, call.root);
+  auto [in, out] = blocks(desc, *site.view, root);
+  if (call.kind == OpKind::kBroadcast) (root ? out : in) = 0;  // one buffer
+  if (call.count > kMaxBytes / size_of(call.type) / std::max<std::size_t>(site.view->size(), 1))
+    return invalid("count " + std::to_string(call.count) + " is over the bound");
+  const std::size_t bytes = call.count * size_of(call.type);
+  return Extent{in * bytes, out * bytes};
+}
+
+Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options) {
+  if (Result<Extent> e = extent(site, call); !e) return e.error();
   ExecOp op = begin(site, call.kind, call.in, call.out, call.type, options);
   op.desc.reduce = call.op;
   op.desc.root = op.desc.rooted() ? call.root.replica : 0;
   op.desc.count = call.count;
   const auto [in, out] = blocks(op.desc, *site.view, is_self(*site.view, call.root));
-  const std::size_t most = std::max<std::size_t>(site.view->size(), 1);
-  if (call.count > kMaxBytes / size_of(call.type) / most)
-    return invalid("count " + std::to_string(call.count) + " is over the bound");
   if (call.count != 0 && ((in != 0 && call.in == nullptr) || (out != 0 && call.out == nullptr)))
     return invalid("buffer is null");
   if (call.count != 0)

@@ -33,6 +33,11 @@ struct Uniform {
   MemberId root = {};
 };
 Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options);
+// Bytes of it that are looked at here. kInvalid as make().
+struct Extent {
+  std::size_t in = 0, out = 0;
+};
+Result<Extent> extent(const Site& site, const Uniform& call);
 
 // The ops that a call is carried out as: itself, or its pieces (OpOptions::cut_bytes). kInvalid: it cannot be cut.
 Result<std::vector<ExecOp>> cut(ExecOp whole, const OpOptions& options);

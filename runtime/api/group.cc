@@ -42,9 +42,9 @@ Group::~Group() { impl_->close(true); }
 
 // Every collective is an op; blocking calls drive it on this thread, asynchronous ones leave a Work.
 #define REGROUP_COLLECTIVE(name, params, ...)                                                                          \
-  Result<Outcome> Group::name params { return impl_->run(calls::make(impl_->submit_site(), __VA_ARGS__, options), options); } \
+  Result<Outcome> Group::name params { return impl_->run(impl_->make(__VA_ARGS__, options), options); } \
   Work Group::name##_async params {                                                                                    \
-    return Work(impl_, impl_->start(calls::make(impl_->submit_site(), __VA_ARGS__, options), options));                                \
+    return Work(impl_, impl_->start(impl_->make(__VA_ARGS__, options), options));                                \
   }
 
 REGROUP_COLLECTIVE(all_reduce,
@@ -106,10 +106,10 @@ namespace {
 constexpr calls::Uniform kBarrierCall{OpKind::kBarrier, nullptr, nullptr, 0, DataType::kU8};
 }
 Result<Outcome> Group::barrier(const OpOptions& options) {
-  return impl_->run(calls::make(impl_->submit_site(), kBarrierCall, options), options);
+  return impl_->run(impl_->make(kBarrierCall, options), options);
 }
 Work Group::barrier_async(const OpOptions& options) {
-  return Work(impl_, impl_->start(calls::make(impl_->submit_site(), kBarrierCall, options), options));
+  return Work(impl_, impl_->start(impl_->make(kBarrierCall, options), options));
 }
 
 Result<std::unique_ptr<Group>> Group::split(int color, int key, const std::function<void(Options&)>& configure) {
@@ -139,6 +139,7 @@ ViewInfo Group::view() const { return impl_->view(); }
 MemberId Group::id() const { return {static_cast<std::uint32_t>(impl_->options().rank), 0}; }
 std::uint64_t Group::steps() const { return impl_->engine().snapshot().steps; }
 double Group::last_restore_s() const { return impl_->last_restore_s(); }
+std::shared_ptr<device::Device> Group::device() const { return impl_->device(); }
 const Options& Group::options() const { return impl_->options(); }
 std::string Group::flight_record() const { return impl_->recorder().dump(); }
 void Group::detach() { impl_->close(true); }

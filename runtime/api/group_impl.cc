@@ -95,8 +95,7 @@ OpPtr GroupImpl::start(Result<ExecOp> call, const OpOptions& options) {
   if (call && !grouping_) return engine_.submit(std::move(*call), !options.wait_follows);
   auto op = std::make_shared<OpState>();
   if (!call) {
-    op->result = call.error();
-    op->done.store(1);
+    op->end(call.error());
     return op;
   }
   op->exec = std::move(*call);

@@ -14,6 +14,7 @@
 #include "ft/driver/control.h"
 #include "regroup/options.h"
 #include "runtime/api/calls.h"
+#include "runtime/exec/device_stage.h"
 #include "runtime/exec/hybrid_plane.h"
 #include "runtime/exec/nccl_plane.h"
 #include "runtime/exec/net_plane.h"
@@ -47,6 +48,15 @@ class GroupImpl final : public DataSide, public EngineHost {
   [[nodiscard]] Instant deadline(double timeout_s) const;
   [[nodiscard]] calls::Site site() const;   // any thread
   const calls::Site& submit_site();          // the same, on the thread that submits
+  // A call as an op, on the thread that submits; its buffers may lie on the device.
+  Result<ExecOp> make(calls::Uniform call, const OpOptions& options);
+  template <class Call>
+  Result<ExecOp> make(const Call& call, const OpOptions& options) {
+    if (Status s = host_only(call.in, call.out, options); !s) return s.error();
+    return calls::make(submit_site(), call, options);
+  }
+  void share(std::shared_ptr<device::Device> device);  // instead of one of its own, before start(); null: nothing
+  [[nodiscard]] std::shared_ptr<device::Device> device() const { return stage_ ? stage_->device() : nullptr; }
   Result<Outcome> run(Result<ExecOp> call, const OpOptions& options);  // blocking
   OpPtr start(Result<ExecOp> call, const OpOptions& options);          // asynchronous, or held for group_end
   Result<Outcome> wait(const OpPtr& op, double timeout_s);
@@ -101,6 +111,9 @@ class GroupImpl final : public DataSide, public EngineHost {
   Status find_coordinator(ControlOptions& control) const;
   Status open_listeners(const std::string& coordinator);
   Status find_nccl();
+  // group_device.cc
+  Status open_device();
+  Status host_only(const void* in, const void* out, const OpOptions& options) const;
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
   Status find_figures(const std::string& coordinator);
@@ -133,6 +146,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   std::mutex close_mutex_;  // before engine_: its threads may still pass here when the rest is gone
   std::atomic<bool> closed_{false};
   Engine engine_;  // after what its planes use
+  std::unique_ptr<DeviceStage> stage_;  // Options::device; after engine_, which settles its ops
   bool grouping_ = false;            // of the submitting thread, like the next two
   calls::Site submit_site_;
   std::vector<OpPtr> grouped_;

@@ -137,6 +137,7 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
   recorder_.set_label("group=" + options_.group + " rank=" + std::to_string(options_.rank));
   if (!options_.trace_file.empty())
     if (Status s = recorder_.trace_to(trace_path(options_.trace_file, options_.rank)); !s) return s;
+  if (Status s = open_device(); !s) return s;
   if (options_.transport == "nccl")
     if (Status s = find_nccl(); !s) return s;
   if (options_.transport == "auto" || options_.transport == "shm") {

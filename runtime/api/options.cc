@@ -62,6 +62,7 @@ void each(Self& o, F f) {
   f("min_members", true, o.min_members);
   f("transport", true, o.transport);
   f("nccl_library", false, o.nccl_library);
+  f("device", false, o.device);
   f("nccl_timeout_s", false, o.nccl_timeout_s);
   f("interface", false, o.interface);
   f("host_id", false, o.host_id);

@@ -20,7 +20,7 @@ Status readable(const void* buffer, const char* what) {
   iovec to{&byte, 1}, from{const_cast<void*>(buffer), 1};
   if (::process_vm_readv(::getpid(), &to, 1, &from, 1, 0) < 0 && errno == EFAULT) {
     char text[160];
-    std::snprintf(text, sizeof text, "the %s at %p cannot be read by the host: is it memory of a device? This build has no CUDA",
+    std::snprintf(text, sizeof text, "the %s at %p cannot be read by the host: is it memory of a device? See Options::device",
                   what, buffer);
     return {Code::kInvalid, text};
   }

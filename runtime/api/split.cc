@@ -101,6 +101,7 @@ Result<std::shared_ptr<GroupImpl>> split_group(GroupImpl& parent, int color, int
     std::vector<MemberId> ids;
     for (const std::size_t i : order) ids.push_back(agreed->view->members[i]);
     child = std::make_shared<GroupImpl>(std::move(options), std::move(ids));
+    child->share(parent.device());
     // Whoever dies meanwhile is waited for in vain; the second gather then fails at everybody.
     mine = child->start([&] {
       Engine& engine = parent.engine();

@@ -33,6 +33,16 @@ namespace regroup {
 struct PairMessage;
 class PairBook;
 
+// Of an op whose caller's buffers are not the host's: its `in` and `out` are copies, which this fills and empties.
+class Stage {
+ public:
+  virtual ~Stage() = default;
+  // The input stands. An error: it never will, and the member must go.
+  [[nodiscard]] virtual Result<bool> arrived() const = 0;
+  // The op is over; committed: `out` is the caller's now, and is given to it. Once; any thread.
+  virtual void settled(bool committed) = 0;
+};
+
 // One op as an executor sees it. `in` stays valid and unchanged until the op is settled.
 struct ExecOp {
   OpId id = 0;
@@ -41,6 +51,7 @@ struct ExecOp {
   void* out = nullptr;
   algo::TablesPtr tables;                 // of the v forms
   std::shared_ptr<PairMessage> message;   // a send or recv: nothing else here counts
+  std::shared_ptr<Stage> stage;           // begun when it has arrived
   std::shared_ptr<void> keep;             // what `in` and `out` lie in, where they are the library's own
   std::array<std::byte, 8> scalar{};      // desc.scaled(): one element, which my input is multiplied by
   std::size_t root_index = 0;  // of desc.root in the view, where there is a root; set by the engine for every attempt

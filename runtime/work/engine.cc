@@ -59,8 +59,7 @@ OpPtr Engine::submit(ExecOp&& call, bool wake) {
   auto op = std::make_shared<OpState>(std::move(call));
   const bool brief = wake && op->exec.desc.bytes() <= kBriefBytes && !op->exec.message && !failpoints_.armed();
   if (Status s = enqueue({&op, 1}, wake && !brief); !s) {
-    op->result = s.error();
-    op->done.store(1, std::memory_order_release);
+    op->end(s.error());
   } else if (brief && !glance(op.get()) && drivers_.load(std::memory_order_relaxed) == 0) {
     progress_wake_.notify_one();
   }
@@ -96,8 +95,7 @@ void Engine::submit_all(std::span<const OpPtr> ops) {
     }
     if (Status s = enqueue(part); !s) {
       for (const OpPtr& op : ops) {
-        op->result = s.error();
-        op->done.store(1, std::memory_order_release);
+        op->end(s.error());
       }
       return;
     }
@@ -308,6 +306,11 @@ void Engine::changed() {
   if (sleepers_.load() == 0) return;
   { std::lock_guard lock(mutex_); }
   change_.notify_all();
+}
+
+void Engine::wake() {
+  changed();
+  progress_wake_.notify_one();
 }
 
 void Engine::progress_loop() {

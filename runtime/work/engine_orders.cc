@@ -24,6 +24,8 @@ void Engine::order_install(const Decision& decision, std::size_t self) { push(In
 void Engine::order_cut(Epoch epoch) { push(Cut{epoch}); }
 void Engine::order_end(Code code, const std::string& detail) { push(End{code, detail}); }
 
+void Engine::lose(const Error& why) { push(Withdraw{why.code, why.detail}); }
+
 void Engine::handle_orders() {
   std::vector<Order> orders;
   {
@@ -148,8 +150,7 @@ void Engine::finish_all(Code code, const std::string& detail) {
   over_ = Error{code, detail};
   life_.store(Life::kOver);
   for (const OpPtr& op : queue_) {
-    op->result = over_;
-    op->done.store(1);
+    op->end(over_);
   }
   queue_.clear();
   queued_messages_ = 0;

@@ -63,6 +63,11 @@ void Engine::ingest(const OpState& op) {
 std::optional<Engine::Step> Engine::ready_to_start(OpState& op, bool at_mark) {
   const Decision& decision = counter_.decision();
   if (!counter_.can_prepare(op.exec.id) || op.asked) return Step::kBlocked;
+  if (op.exec.stage) {
+    const Result<bool> arrived = op.exec.stage->arrived();
+    if (!arrived) lose(arrived.error());
+    if (!arrived || !*arrived) return Step::kBlocked;
+  }
   if (at_mark && decision.view.members.size() < static_cast<std::size_t>(options_.min_members)) {
     if (hold_since_ns_.load() == 0) hold_since_ns_.store(now().ns);
     return Step::kBlocked;
@@ -235,6 +240,7 @@ void Engine::settle(OpState& op, Result<Outcome> result) {
     host_.settled(op, op.result, steps);
     committed_.store(counter_.committed(), std::memory_order_release);
   }
+  if (op.exec.stage) op.exec.stage->settled(op.result.ok());
   hold_since_ns_.store(0, std::memory_order_relaxed);
   settled_count_.store(settled_count_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   OpPtr keep;

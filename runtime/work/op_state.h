@@ -30,6 +30,12 @@ struct OpState {
   std::shared_ptr<const ViewInfo> settled_view;   // and these contributed
   std::atomic<std::uint32_t> done{0};
   Result<Outcome> result{Code::kTimeout, {}};  // until `done`
+  // Publishes the result.
+  void end(Result<Outcome> with) {
+    result = std::move(with);
+    if (exec.stage) exec.stage->settled(result.ok());
+    done.store(1, std::memory_order_release);
+  }
   std::vector<std::shared_ptr<OpState>> pieces;   // a cut call: these are the ops, and nothing else here counts
 };
 using OpPtr = std::shared_ptr<OpState>;

@@ -30,6 +30,9 @@ namespace regroup {
 
 class GroupImpl;
 struct OpState;
+namespace device {
+class Device;  // kernels/device/device.h
+}
 
 // Handle of an asynchronous collective. Copies refer to the same op. Outlives the group safely.
 class REGROUP_API Work {
@@ -213,6 +216,8 @@ class REGROUP_API Group {
   // Duration of the last state transfer into this member, seconds; 0: none.
   [[nodiscard]] double last_restore_s() const;
   [[nodiscard]] const Options& options() const;
+  // Options::device; null: there is none.
+  [[nodiscard]] std::shared_ptr<device::Device> device() const;
   // The flight recorder as JSON lines, oldest first.
   [[nodiscard]] std::string flight_record() const;
   // Closes at once, as if the process had died (tests with members as threads): nothing is said to anybody.

@@ -22,6 +22,7 @@ struct REGROUP_API Options {
   int min_members = 1;               // (=) below it ops wait at a mark, then fail with kUnavailable
   std::string transport = "auto";    // (=) auto, shm, tcp, ucx, nccl: REGROUP_TRANSPORT
   std::string nccl_library;          // transport nccl: file, or name for the loader; empty: libnccl.so.2
+  std::string device;                // buffers may lie there: "cuda:0"; "host": a simulated one, for tests; empty: host memory only
   double nccl_timeout_s = 10;        // transport nccl: bound of making a communicator, of a collective, of an abort, each
   std::string interface;             // network interface or address of data links; empty: the one that reaches the coordinator
   std::string host_id;               // members with equal ones are on one host: share memory, see each other die; empty: found out

@@ -70,6 +70,12 @@ struct OpOptions {
   // error, which names the pieces. Work::cancel cancels what is not committed. kTimeout of a blocking call, or of an
   // asynchronous one while it waits for room in the window, leaves members out of step: close the group.
   std::size_t cut_bytes = 0;
+  // Of a call whose buffers are memory of Options::device: the caller's stream there (a cudaStream_t; null: CUDA's default
+  // stream). The op begins after what the stream holds; what is queued on it afterwards runs when the op is over, and sees
+  // the result, or the output as it was where the op failed: Work::wait() tells which, and need not be called before. The
+  // input may be changed by later steps of the stream. A barrier may have a stream too. Not for the v forms, send_recv,
+  // messages and cut_bytes (kUnsupported), nor while the stream records a graph (kUnsupported).
+  void* stream = nullptr;
 };
 
 // A named buffer of the caller's state. A returning member has it filled from a living one before it contributes.

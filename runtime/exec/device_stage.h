@@ -1,0 +1,50 @@
+// DeviceStage: ops whose buffers lie on a device and that the host carries out, through pinned copies of them.
+//
+// begin() queues on the caller's stream: copy the input here; wait until the op is over; copy the result there, if it was
+// committed. So the op begins after what the stream held, the stream goes on after the commit, an input may be changed by
+// later steps of the stream, and an output is what it was unless the op committed (G8). The stream waits for a word that only
+// our own process writes. The op itself is an op like any other: numbered by its call, begun when its input stands
+// (Stage::arrived), redone from the copy.
+// Ownership: holds the device; copies live until the stream has done with them. A stream that still has not when this is
+// destroyed, 10 s later, keeps them for good. Threading: begin() and destruction by one thread at a time, the rest by any.
+// After a lost device: kSystem from everything here that needs it.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "kernels/device/device.h"
+#include "runtime/exec/plane.h"
+
+namespace regroup {
+
+class DeviceStage {
+ public:
+  // `wake`: called when an input has arrived, on a thread of the device's, until hush() returns.
+  DeviceStage(std::shared_ptr<device::Device> device, std::function<void()> wake);
+  ~DeviceStage();
+  DeviceStage(const DeviceStage&) = delete;
+  DeviceStage& operator=(const DeviceStage&) = delete;
+  void hush();
+
+  [[nodiscard]] const std::shared_ptr<device::Device>& device() const;
+  // Memory on the device (what the host reads as well is not).
+  [[nodiscard]] bool holds(const void* memory) const;
+
+  struct Copies {
+    const void* in = nullptr;
+    void* out = nullptr;
+    std::shared_ptr<Stage> stage;
+  };
+  // `stream`: native() of the caller's. kInvalid: it is none of this device; kUnsupported: it records a graph, in which the
+  // words that it waits for would be the same at every replay; kNoMemory; kSystem.
+  Result<Copies> begin(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes, void* stream);
+
+ private:
+  struct Slot;
+  struct Shared;
+  class Op;
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace regroup

@@ -1,0 +1,282 @@
+// Buffers on a device, on the host device, whose steps are late: what a caller's stream sees, with every transport.
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "base/clock.h"
+#include "kernels/device/host_device.h"
+#include "tests/conformance/payload.h"
+#include "tests/conformance/world.h"
+
+using namespace regroup;
+using namespace regroup::conformance;
+
+namespace {
+
+constexpr const char* kLate = "host,late_us=400,seed=";
+
+// A member's stream, and buffers of u64 there and in pinned memory.
+struct Side {
+  std::shared_ptr<device::Device> device;
+  std::unique_ptr<device::Stream> stream;
+  std::size_t count;
+  std::uint64_t *in, *out, *given, *got;  // in, out: on the device
+  Side(Group& group, std::size_t n) : device(group.device()), stream(device->make_stream().value()), count(n) {
+    in = memory(device::Memory::kDevice), out = memory(device::Memory::kDevice);
+    given = memory(device::Memory::kPinned), got = memory(device::Memory::kPinned);
+  }
+  std::uint64_t* memory(device::Memory kind) {
+    auto* at = static_cast<std::uint64_t*>(*device->allocate(kind, count * 8));
+    std::fill(at, at + count, kPoison);
+    return at;
+  }
+  OpOptions options() const {
+    OpOptions o;
+    o.stream = stream->native();
+    return o;
+  }
+  std::string put(int rank, OpId op) {  // the input, by the stream
+    std::vector<std::uint64_t> payload(count);
+    fill(payload, rank, op);
+    if (!stream->finish(now() + Duration::from_s(20))) return "the stream does not end";
+    std::memcpy(given, payload.data(), count * 8);
+    return stream->copy(in, given, count * 8).ok() ? "" : "copy";
+  }
+  std::vector<std::uint64_t> fetched() {  // what a step behind the op sees
+    if (!stream->copy(got, out, count * 8) || !stream->finish(now() + Duration::from_s(20))) return {};
+    return {got, got + count};
+  }
+};
+
+World::Tweak with_device(std::string more = "") {
+  return [more](int rank, Options& o) { o.device = kLate + std::to_string(rank) + more; };
+}
+
+}  // namespace
+
+TEST_CASE("an all-reduce on device buffers begins after its stream's steps, and later steps see the result") {
+  const std::string transport = GENERATE(from_range(transports()));
+  const std::size_t count = GENERATE(1, 300, 40'000);
+  CAPTURE(transport, count);
+  World world(transport, 3, with_device());
+  REQUIRE(world.start() == "");
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    Side side(group, count);
+    for (OpId op = 1; op <= 6; ++op) {
+      std::fill(side.out, side.out + count, kPoison);
+      if (std::string wrong = side.put(rank, op); !wrong.empty()) return wrong;
+      Work work = group.all_reduce_async(side.in, op % 2 ? side.out : side.in, count, DataType::kU64, ReduceOp::kSum, side.options());
+      if (op % 2 == 0 && !side.stream->copy(side.out, side.in, count * 8)) return "copy";
+      (void)side.stream->zero(side.in, count * 8).ok();  // the op has its own copy
+      const std::vector<std::uint64_t> got = side.fetched();  // nobody has waited for the op
+      const Result<Outcome> outcome = work.wait();
+      if (!outcome) return outcome.error().detail;
+      if (std::string wrong = wrong_sum(*outcome, got, op); !wrong.empty()) return wrong;
+    }
+    return "";
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
+TEST_CASE("device ops of several streams in flight, with host ops and barriers between them") {
+  const std::string transport = GENERATE(from_range(transports()));
+  World world(transport, 2, with_device());
+  REQUIRE(world.start() == "");
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    Side a(group, 5'000), b(group, 200);
+    for (OpId op = 1; op <= 40; op += 4) {
+      if (a.put(rank, op) + b.put(rank, op + 1) != "") return "put";
+      Work first = group.all_reduce_async(a.in, a.out, a.count, DataType::kU64, ReduceOp::kSum, a.options());
+      Work second = group.all_reduce_async(b.in, b.out, b.count, DataType::kU64, ReduceOp::kSum, b.options());
+      std::vector<std::uint64_t> host(100);
+      fill(host, rank, op + 2);
+      const Result<Outcome> third = group.all_reduce(host.data(), host.data(), host.size(), DataType::kU64, ReduceOp::kSum);
+      if (!third) return third.error().detail;
+      if (std::string wrong = wrong_sum(*third, host, op + 2); !wrong.empty()) return "host: " + wrong;
+      if (!group.barrier(a.options())) return "barrier";
+      if (!first.wait() || !second.wait()) return "wait";
+      if (std::string wrong = wrong_sum(*first.wait(), a.fetched(), op); !wrong.empty()) return "a: " + wrong;
+      if (std::string wrong = wrong_sum(*second.wait(), b.fetched(), op + 1); !wrong.empty()) return "b: " + wrong;
+    }
+    return "";
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
+TEST_CASE("a stream that is late with a result still gets its own, whatever was committed meanwhile") {
+  World world("shm", 1, [](int, Options& o) { o.device = "host,late_us=3000,seed=5"; });
+  REQUIRE(world.start() == "");
+  Group& group = world.at(0);
+  Side a(group, 100), b(group, 100);
+  for (OpId op = 1; op <= 80; op += 2) {
+    std::fill(a.out, a.out + a.count, kPoison);
+    std::fill(b.out, b.out + b.count, kPoison);
+    REQUIRE(a.put(0, op) + b.put(0, op + 1) == "");
+    REQUIRE(b.stream->finish(now() + Duration::from_s(20)).ok());
+    const Result<Outcome> first = group.all_reduce(a.in, a.out, a.count, DataType::kU64, ReduceOp::kSum, a.options());
+    const Result<Outcome> second = group.all_reduce(b.in, b.out, b.count, DataType::kU64, ReduceOp::kSum, b.options());
+    CHECK(wrong_sum(*first, a.fetched(), op) == "");
+    CHECK(wrong_sum(*second, b.fetched(), op + 1) == "");
+  }
+}
+
+TEST_CASE("all kinds with one count, on device buffers") {
+  const std::string transport = GENERATE(from_range(transports()));
+  const std::size_t n = 3, count = GENERATE(7, 9'000);
+  CAPTURE(transport, count);
+  World world(transport, static_cast<int>(n), with_device());
+  REQUIRE(world.start() == "");
+  const auto value = [](int from, std::size_t block, std::size_t i) { return 1'000'000u * from + 100'000u * block + i; };
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    Side side(group, n * count);
+    const auto run = [&](const char* name, auto call, auto want, std::size_t from, std::size_t to) -> std::string {
+      if (!side.stream->finish(now() + Duration::from_s(20))) return "stream";
+      for (std::size_t b = 0; b < n; ++b)
+        for (std::size_t i = 0; i < count; ++i) side.in[b * count + i] = value(rank, b, i), side.out[b * count + i] = kPoison;
+      const Result<Outcome> outcome = call();
+      if (!outcome) return std::string(name) + ": " + outcome.error().detail;
+      const auto got = side.fetched();
+      if (got.size() != n * count) return std::string(name) + ": no result";
+      for (std::size_t b = 0; b < n; ++b)
+        for (std::size_t i = 0; i < count; ++i)
+          if (got[b * count + i] != (b >= from && b < to ? want(b, i) : kPoison)) return std::string(name) + ": wrong";
+      return "";
+    };
+    const auto type = DataType::kU64;
+    const MemberId root{1, 0};
+    const bool mine = rank == 1;
+    const auto o = side.options();
+    std::string all;
+    all += run("reduce", [&] { return group.reduce(side.in, side.out, count, type, ReduceOp::kSum, root, o); },
+               [&](std::size_t, std::size_t i) { return 3'000'000u + 3 * i; }, 0, mine ? 1 : 0);
+    all += run("broadcast", [&] { return group.broadcast(mine ? side.in : side.out, count, type, root, o); },
+               [&](std::size_t, std::size_t i) { return value(1, 0, i); }, 0, mine ? 0 : 1);
+    all += run("all_gather", [&] { return group.all_gather(side.in, side.out, count, type, o); },
+               [&](std::size_t b, std::size_t i) { return value(static_cast<int>(b), 0, i); }, 0, n);
+    all += run("reduce_scatter", [&] { return group.reduce_scatter(side.in, side.out, count, type, ReduceOp::kSum, o); },
+               [&](std::size_t, std::size_t i) { return 3'000'000u + 300'000u * static_cast<unsigned>(rank) + 3 * i; }, 0, 1);
+    all += run("all_to_all", [&] { return group.all_to_all(side.in, side.out, count, type, o); },
+               [&](std::size_t b, std::size_t i) { return value(static_cast<int>(b), static_cast<std::size_t>(rank), i); }, 0, n);
+    all += run("gather", [&] { return group.gather(side.in, side.out, count, type, root, o); },
+               [&](std::size_t b, std::size_t i) { return value(static_cast<int>(b), 0, i); }, 0, mine ? n : 0);
+    all += run("scatter", [&] { return group.scatter(side.in, side.out, count, type, root, o); },
+               [&](std::size_t, std::size_t i) { return value(1, static_cast<std::size_t>(rank), i); }, 0, 1);
+    return all;
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
+TEST_CASE("a member dies inside an op on device buffers: redone from the copies, the others' streams get the survivors' sum") {
+  const std::string transport = GENERATE(from_range(transports()));
+  const std::string point = GENERATE("after_first_chunk", "after_prepared", "before_copy_out");
+  CAPTURE(transport, point);
+  World world(transport, 3, [&](int rank, Options& o) {
+    with_device()(rank, o);
+    if (rank == 2) o.failpoints = point + "#3=call";
+  });
+  REQUIRE(world.start() == "");
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    Side side(group, 20'000);
+    for (OpId op = 1; op <= 5; ++op) {
+      if (std::string wrong = side.put(rank, op); !wrong.empty()) return wrong;
+      Work work = group.all_reduce_async(side.in, side.in, side.count, DataType::kU64, ReduceOp::kSum, side.options());
+      (void)side.stream->copy(side.out, side.in, side.count * 8).ok();
+      const auto got = side.fetched();
+      const Result<Outcome> outcome = work.wait();
+      if (rank == 2 && outcome.code() == Code::kClosed) return op == 3 ? "" : "another op";
+      if (!outcome) return outcome.error().detail;
+      if (std::string wrong = wrong_sum(*outcome, got, op); !wrong.empty()) return wrong;
+      if (rank != 2 && outcome->contributors() != (op < 3 ? 3u : 2u) && op != 3) return "contributors";
+    }
+    return rank == 2 ? "did not die" : "";
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
+TEST_CASE("an op that a decision fails leaves the device's output as it was, and its stream goes on") {
+  const std::string transport = GENERATE(from_range(transports()));
+  World world(transport, 2, with_device());
+  REQUIRE(world.start() == "");
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    Side side(group, 3'000);
+    if (std::string wrong = side.put(rank, 1); !wrong.empty()) return wrong;
+    Work work = group.all_reduce_async(side.in, side.out, side.count - static_cast<std::size_t>(rank), DataType::kU64, ReduceOp::kSum,
+                                       side.options());
+    const auto got = side.fetched();
+    if (work.wait().code() != Code::kMismatch) return "no mismatch";
+    if (got.size() != side.count || !untouched(got)) return "touched";
+    if (std::string wrong = side.put(rank, 2); !wrong.empty()) return wrong;
+    const Result<Outcome> next = group.all_reduce(side.in, side.out, side.count, DataType::kU64, ReduceOp::kSum, side.options());
+    return next ? wrong_sum(*next, side.fetched(), 2) : next.error().detail;
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
+TEST_CASE("a lost device ends its member, and nobody waits for it") {
+  const std::string transport = GENERATE(from_range(transports()));
+  const std::uint64_t step = GENERATE(9, 10, 11, 12, 13, 14);  // of six or so that an op takes
+  CAPTURE(transport, step);
+  World world(transport, 3, [&](int rank, Options& o) {
+    o.device = rank == 1 ? "host,fail_at=" + std::to_string(step) : "host";
+  });
+  REQUIRE(world.start() == "");
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    Side side(group, 1'000);
+    Code last = Code::kOk;
+    for (OpId op = 1; op <= 8 && last == Code::kOk; ++op) {
+      if (std::string wrong = side.put(rank, op); !wrong.empty() && rank != 1) return wrong;
+      Work work = group.all_reduce_async(side.in, side.out, side.count, DataType::kU64, ReduceOp::kSum, side.options());
+      const Result<Outcome> outcome = work.wait();
+      last = outcome.code();
+      if (rank == 1) continue;
+      if (!outcome) return outcome.error().detail;
+      if (std::string wrong = wrong_sum(*outcome, side.fetched(), op); !wrong.empty()) return wrong;
+    }
+    if (rank != 1) return group.view().size() == 2 ? "" : "nobody went";
+    return last == Code::kSystem ? "" : "no kSystem";
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
+TEST_CASE("calls that cannot be right on device buffers are refused, and nothing is submitted") {
+  World world("shm", 1, with_device());
+  REQUIRE(world.start() == "");
+  Group& group = world.at(0);
+  Side side(group, 100);
+  std::vector<std::uint64_t> host(100);
+  const auto sum = [&](const void* in, void* out, OpOptions o) {
+    const Result<Outcome> r = group.all_reduce(in, out, 100, DataType::kU64, ReduceOp::kSum, o);
+    return std::string(code_name(r.code())) + (r ? "" : ": " + r.error().detail);
+  };
+  CHECK(sum(side.in, host.data(), side.options()) == "kInvalid: the input is on host, the output is not");
+  CHECK(sum(host.data(), side.out, side.options()) == "kInvalid: the output is on host, the input is not");
+  CHECK(sum(host.data(), host.data(), side.options()) == "kInvalid: a stream, but the buffers are not on host");
+  CHECK(sum(side.in, side.out, {}) == "kInvalid: a stream that is not of this device");
+  const auto other = device::make_host_device();
+  const std::unique_ptr<device::Stream> foreign = other->make_stream().value();
+  OpOptions of_other, cut = side.options();
+  of_other.stream = foreign->native();
+  cut.cut_bytes = 64;
+  CHECK(sum(side.in, side.out, of_other) == "kInvalid: a stream that is not of this device");
+  CHECK(sum(side.in, side.out, cut) == "kUnsupported: cut_bytes: not with buffers on a device");
+  const std::size_t counts[] = {100};
+  CHECK(group.all_gather_v(side.in, side.out, counts, DataType::kU64, side.options()).code() == Code::kUnsupported);
+  CHECK(group.all_gather_v(side.in, host.data(), counts, DataType::kU64).code() == Code::kUnsupported);
+  CHECK(group.all_reduce_async(host.data(), host.data(), 100, DataType::kU64, ReduceOp::kSum).wait()->op == 1);
+
+  World plain("shm", 1);
+  REQUIRE(plain.start() == "");
+  CHECK(plain.at(0).all_reduce(host.data(), host.data(), 100, DataType::kU64, ReduceOp::kSum, side.options()).code() == Code::kInvalid);
+  CHECK(plain.at(0).device() == nullptr);
+  for (const char* name : {"gpu", "cuda", "cuda:", "cuda:x", "cuda:-1", "host,", "host,late_us=x", "host,fail_at", "hosted"}) {
+    CAPTURE(name);
+    Options options = plain.options(0);
+    options.device = name;
+    CHECK(Group::join(options).code() == Code::kConfig);
+  }
+}
