@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup venv configure build test demo bench fuzz soak torch-suite gpu-pack gpu-test install clean
+.PHONY: help setup venv configure build test demo bench fuzz soak torch-suite gpu-pack gpu-test gpu-bench install clean
 
 PRESET ?= dev
 JOBS ?= $(shell nproc)
@@ -24,8 +24,9 @@ help:
 	@echo 'make install  build, then install below PREFIX (now $(PREFIX))'
 	@echo 'make venv     the Python environment .venv (REGROUP_TORCH=torch==X.Y.Z picks the torch)'
 	@echo 'make torch-suite  PyTorch'"'"'s own test of backends under the name regroup (SUITE_ARGS="--ranks 4", names of tests)'
-	@echo 'make gpu-test on a machine with a GPU and nvcc 13: build for it, run PART=kernels on it; gpu-pack makes build/gpu-deps.tar.gz, which'
+	@echo 'make gpu-test on a machine with a GPU and nvcc 13: build for it, run PART=kernels or plans on it; gpu-pack makes build/gpu-deps.tar.gz, which'
 	@echo '              such a machine may take the Debian packages from (REGROUP_GPU_DEPS=FILE)'
+	@echo 'make gpu-bench  the same machine: kernels beside the device'"'"'s own copy, into bench/results'
 	@echo 'make clean    remove the build folders'
 	@echo 'Settings: PRESET=dev|release|minimal|asan|tsan (now $(PRESET)), JOBS (now $(JOBS)), TEST_JOBS,'
 	@echo '          DEMO_ARGS, BENCH_ARGS, CTEST_ARGS, REGROUP_NO_APT=1 (no package is checked or installed)'
@@ -73,6 +74,9 @@ gpu-pack:
 
 gpu-test:
 	@tools/gpu/test.sh $(or $(PART),kernels)
+
+gpu-bench:
+	@tools/gpu/bench.sh
 
 install: build
 	@cmake --install $(BUILD_DIR) --prefix $(PREFIX)

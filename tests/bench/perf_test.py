@@ -93,6 +93,25 @@ class Collectives(unittest.TestCase):
                     self.assertEqual({(row[8], row[12]) for row in rows(done.stdout)}, {("0", "0")})
 
 
+class Device(unittest.TestCase):
+    def test_every_kernel_has_a_row_on_the_simulated_device(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "r.json")
+            done = run("device_perf", "--device", "host", "--bytes", "64K", "--ctas", "1,3", "--rounds", "1", "--launches", "2", "--json", path)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(path) as file:
+                report = json.load(file)
+        self.assertEqual((report["device"], report["bytes"], len(report["rows"])), ("host", 65536, 20))
+        self.assertTrue(all(row["gbs"] > 0 and row["copy_gbs"] > 0 for row in report["rows"]))
+
+    def test_what_cannot_be_measured_is_refused(self):
+        for flags, status in ((["--device", "gpu"], 1), (["--device", "host", "--bytes", "5000"], 1), (["--device", "cuda:1000"], 2)):
+            with self.subTest(flags):
+                done = run("device_perf", *flags)
+                self.assertEqual(done.returncode, status)
+                self.assertIn("device_perf: error: ", done.stderr)
+
+
 class WrongResults(unittest.TestCase):
     """The program broken_perf is wrong on purpose: the table, the report and the exit status must say so."""
 

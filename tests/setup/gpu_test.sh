@@ -1,7 +1,7 @@
 #!/bin/bash
-# gpu_test.sh TEST_SH: what tools/gpu/test.sh says where it cannot run. Nothing is built.
+# gpu_test.sh FOLDER: what tools/gpu/test.sh and bench.sh say where they cannot run. Nothing is built.
 set -u
-script=$1
+script=$1/test.sh
 refused() {  # what it must say, then how it is called
   local want=$1 said status=0
   shift
@@ -12,6 +12,7 @@ refused() {  # what it must say, then how it is called
   fi
 }
 refused "no part 'nothing'" "$script" nothing
-refused "no nvcc" PATH=/nonexistent "$(command -v bash)" "$script" kernels
+refused "gpu-test: error: no nvcc" PATH=/nonexistent "$(command -v bash)" "$script" kernels
+refused "gpu-bench: error: no nvcc" PATH=/nonexistent "$(command -v bash)" "$1/bench.sh"
 refused "REGROUP_GPU_DEPS" REGROUP_GPU_DEPS=/nonexistent/deps.tar.gz bash -c 'nvcc() { :; }; cmake() { :; }; ninja() { :; }; export -f nvcc cmake ninja; "$0" kernels' "$script"
-echo "test.sh refuses what it cannot do"
+echo "both refuse what they cannot do"

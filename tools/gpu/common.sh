@@ -1,0 +1,40 @@
+# For the scripts beside it, which run from the project's root: a build for the GPU of this machine, and what it is called.
+# Needs nvcc 13, CMake and ninja. What else the build needs is taken from REGROUP_GPU_DEPS (tools/gpu/pack.sh makes it) where
+# that is set, else from the machine.
+build=build-gpu
+name=gpu-${0##*/}
+name=${name%.sh}  # gpu-test, gpu-bench
+
+cannot() {
+  echo "$name: error: $1" >&2
+  exit 2
+}
+
+# gpu_build BENCH TARGET...: BENCH is ON or OFF.
+gpu_build() {
+  local bench=$1 paths=() deps tool
+  shift
+  for tool in nvcc cmake ninja; do
+    command -v "$tool" >/dev/null || cannot "no $tool on the PATH"
+  done
+  if [[ -n ${REGROUP_GPU_DEPS:-} ]]; then
+    [[ -f $REGROUP_GPU_DEPS ]] || cannot "REGROUP_GPU_DEPS: no file $REGROUP_GPU_DEPS"
+    deps=$PWD/$build/deps
+    mkdir -p "$deps"
+    tar -C "$deps" -xzf "$REGROUP_GPU_DEPS"
+    paths=(-DCMAKE_PREFIX_PATH="$deps/usr" -DCMAKE_BUILD_RPATH="$deps/usr/lib/x86_64-linux-gnu" -DOPENSSL_ROOT_DIR="$deps/usr")
+  fi
+  cmake -S . -B "$build" -G Ninja -DREGROUP_CUDA=ON -DREGROUP_UCX=OFF -DREGROUP_NCCL=OFF -DREGROUP_PYTHON=OFF -DREGROUP_BUILD_BENCH="$bench" "${paths[@]}"
+  cmake --build "$build" -j "$(nproc)" --target "$@"
+}
+
+# Sets device, driver and commit.
+gpu_names() {
+  device=none driver=none
+  if command -v nvidia-smi >/dev/null; then
+    device=$(nvidia-smi --query-gpu=name --format=csv,noheader | head -1) || device=none
+    driver=$(nvidia-smi --query-gpu=driver_version --format=csv,noheader | head -1) || driver=none
+  fi
+  commit=$(git rev-parse --short=10 HEAD 2>/dev/null || echo unknown)
+  [[ $device != none ]] || cannot "built in $build; no GPU here (nvidia-smi names none), so nothing was run: not measured"
+}
