@@ -3,7 +3,6 @@
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 
-#include <cstdlib>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -50,11 +49,6 @@ struct Shared {
   ~Shared() {
     for (std::byte* page : flags) cudaFreeHost(page);
   }
-  // Calls of CUDA go to the device of the thread.
-  [[nodiscard]] Status use() const {
-    if (Status s = state(); !s) return s;
-    return check(cudaSetDevice(ordinal), "cudaSetDevice");
-  }
   [[nodiscard]] Status state() const {
     std::lock_guard lock(mutex);
     return health;
@@ -64,6 +58,8 @@ struct Shared {
     const std::string text =
         std::string(call) + ": " + cudaGetErrorString(error) + " (CUDA error " + std::to_string(error) + ")";
     if (error == cudaErrorMemoryAllocation) return {Code::kNoMemory, text};
+    if (error == cudaErrorInvalidValue || error == cudaErrorInvalidResourceHandle) return {Code::kInvalid, text};  // the caller's
+    if (error >= cudaErrorStreamCaptureUnsupported && error <= cudaErrorStreamCaptureWrongThread) return {Code::kUnsupported, text};
     return lost(text);
   }
   [[nodiscard]] Status lost(const std::string& why) const {
@@ -74,12 +70,37 @@ struct Shared {
 };
 using Owner = std::shared_ptr<Shared>;
 
+// Calls of CUDA go to the device of the thread, which is the caller's: it gets it back. What another thread records is left
+// alone by what we do meanwhile (relaxed).
+class Here {
+ public:
+  explicit Here(const Shared& shared) : status(shared.state()) {
+    if (!status) return;
+    entered_ = cudaGetDevice(&before_) == cudaSuccess && cudaThreadExchangeStreamCaptureMode(&mode_) == cudaSuccess;
+    status = shared.check(cudaSetDevice(shared.ordinal), "cudaSetDevice");
+  }
+  ~Here() {
+    if (!entered_) return;
+    cudaThreadExchangeStreamCaptureMode(&mode_);
+    cudaSetDevice(before_);
+  }
+  Here(const Here&) = delete;
+  Here& operator=(const Here&) = delete;
+  Status status;
+
+ private:
+  int before_ = 0;
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
+  bool entered_ = false;
+};
+
 class CudaEvent final : public Event {
  public:
   CudaEvent(Owner shared, cudaEvent_t event) : shared_(std::move(shared)), event_(event) {}
   ~CudaEvent() override { cudaEventDestroy(event_); }
   [[nodiscard]] Result<bool> reached() const override {
-    if (Status s = shared_->use(); !s) return s.error();
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
     const cudaError_t now = cudaEventQuery(event_);
     if (now == cudaErrorNotReady) return false;
     if (Status s = shared_->check(now, "cudaEventQuery"); !s) return s.error();
@@ -142,14 +163,16 @@ class CudaStream final : public Stream {
     return queued;
   }
   [[nodiscard]] Result<bool> capturing() const override {
-    if (Status s = shared_->use(); !s) return s.error();
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
     if (Status s = shared_->check(cudaStreamIsCapturing(stream_, &status), "cudaStreamIsCapturing"); !s) return s.error();
     return status != cudaStreamCaptureStatusNone;
   }
   Status finish(Instant deadline) override {
     for (;;) {
-      if (Status s = shared_->use(); !s) return s;
+      const Here here(*shared_);
+      if (!here.status) return here.status;
       const cudaError_t state = cudaStreamQuery(stream_);
       if (state != cudaErrorNotReady) return shared_->check(state, "cudaStreamQuery");
       if (now() >= deadline) return {Code::kTimeout, "steps are still under way"};
@@ -161,12 +184,14 @@ class CudaStream final : public Stream {
  private:
   template <class F>
   Status call(const char* name, F f) {
-    if (Status s = shared_->use(); !s) return s;
+    const Here here(*shared_);
+    if (!here.status) return here.status;
     return shared_->check(f(), name);
   }
   template <class F>
   Status driver(const char* name, F f) {
-    if (Status s = shared_->use(); !s) return s;
+    const Here here(*shared_);
+    if (!here.status) return here.status;
     const CUresult result = f();
     return result == CUDA_SUCCESS ? Status{}
                                   : shared_->lost(std::string(name) + ": CUDA driver error " + std::to_string(result));
@@ -185,7 +210,8 @@ class CudaDevice final : public Device {
   CudaDevice(Owner shared, std::string name) : shared_(std::move(shared)), name_(std::move(name)) {}
   [[nodiscard]] const char* name() const override { return name_.c_str(); }
   Result<void*> allocate(Memory kind, std::size_t bytes) override {
-    if (Status s = shared_->use(); !s) return s.error();
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
     void* memory = nullptr;
     const std::size_t size = bytes == 0 ? 1 : bytes;
     const cudaError_t error = kind == Memory::kDevice
@@ -195,11 +221,13 @@ class CudaDevice final : public Device {
     return memory;
   }
   void free(Memory kind, void* memory) override {
-    if (!shared_->use()) return;  // it went with the device
+    const Here here(*shared_);
+    if (!here.status) return;  // it went with the device
     (void)shared_->check(kind == Memory::kDevice ? cudaFree(memory) : cudaFreeHost(memory), "cudaFree").ok();
   }
   [[nodiscard]] Result<Memory> kind_of(const void* memory) const override {
-    if (Status s = shared_->use(); !s) return s.error();
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
     cudaPointerAttributes a{};
     if (Status s = shared_->check(cudaPointerGetAttributes(&a, memory), "cudaPointerGetAttributes"); !s)
       return s.error();
@@ -208,7 +236,8 @@ class CudaDevice final : public Device {
     return {Code::kInvalid, std::string("memory that is not of ") + name()};
   }
   Result<Flag> make_flag() override {
-    if (Status s = shared_->use(); !s) return s.error();
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
     std::lock_guard lock(shared_->mutex);
     if (shared_->used == kFlagsAtOnce) {
       void* page = nullptr;
@@ -221,20 +250,29 @@ class CudaDevice final : public Device {
     return Flag{new (at) std::atomic<std::uint32_t>(0)};
   }
   Result<std::unique_ptr<Event>> make_event() override {
-    if (Status s = shared_->use(); !s) return s.error();
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
     cudaEvent_t event = nullptr;
     if (Status s = shared_->check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate"); !s)
       return s.error();
     return std::unique_ptr<Event>(new CudaEvent(shared_, event));
   }
   Result<std::unique_ptr<Stream>> make_stream() override {
-    if (Status s = shared_->use(); !s) return s.error();
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
     cudaStream_t stream = nullptr;
     if (Status s = shared_->check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate"); !s)
       return s.error();
     return std::unique_ptr<Stream>(new CudaStream(shared_, stream, true));
   }
   Result<std::unique_ptr<Stream>> borrow(void* native) override {  // null: the legacy default stream
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
+    int of = shared_->ordinal;
+    if (native != nullptr)
+      if (Status s = shared_->check(cudaStreamGetDevice(static_cast<cudaStream_t>(native), &of), "cudaStreamGetDevice"); !s)
+        return s.error();
+    if (of != shared_->ordinal) return {Code::kInvalid, "a stream that is not of " + name_};
     return std::unique_ptr<Stream>(new CudaStream(shared_, static_cast<cudaStream_t>(native), false));
   }
   [[nodiscard]] Status health() const override { return shared_->state(); }
@@ -244,10 +282,32 @@ class CudaDevice final : public Device {
   std::string name_;
 };
 
+// Loads every kernel now: loading one later may wait for streams, which may wait for us.
+Status load_kernels(const Shared& shared) {
+  std::vector<Launch> all = {launch_of(Copy{}, 1), launch_of(Digest{}, 1), launch_of(Pieces{}, 1), launch_of(Quantise{}, 1),
+                             launch_of(DequantiseAdd{}, 1)};
+  for (int type = 0; type < kDataTypeCount; ++type) {
+    Divide divide{};
+    divide.type = static_cast<DataType>(type);
+    all.push_back(launch_of(divide, 1));
+    for (int op = 0; op < kReduceOpCount; ++op) {
+      Reduce reduce{};
+      reduce.type = divide.type;
+      reduce.op = static_cast<ReduceOp>(op);
+      all.push_back(launch_of(reduce, 1));
+    }
+  }
+  for (const Launch& launch : all) {
+    cudaFuncAttributes attributes{};
+    if (const void* entry = kernels::cuda::entry_of(launch); entry != nullptr)
+      if (Status s = shared.check(cudaFuncGetAttributes(&attributes, entry), "loading a kernel"); !s) return s;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Device>> make_cuda_device(int ordinal) {
-  ::setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   int count = 0;
   const cudaError_t there = cudaGetDeviceCount(&count);
   if (there == cudaErrorInsufficientDriver || there == cudaErrorNoDevice || (there == cudaSuccess && count == 0))
@@ -261,8 +321,10 @@ Result<std::unique_ptr<Device>> make_cuda_device(int ordinal) {
   cudaDeviceProp properties{};
   if (Status s = shared->check(cudaGetDeviceProperties(&properties, ordinal), "cudaGetDeviceProperties"); !s)
     return s.error();
-  if (Status s = shared->use(); !s) return s.error();
+  const Here here(*shared);
+  if (!here.status) return here.status.error();
   if (Status s = shared->check(cudaFree(nullptr), "making a context"); !s) return s.error();
+  if (Status s = load_kernels(*shared); !s) return s.error();
   if (Status s = shared->check(find("cuStreamWriteValue32", shared->driver.write), "cuStreamWriteValue32"); !s)
     return s.error();
   if (Status s = shared->check(find("cuStreamWaitValue32", shared->driver.wait), "cuStreamWaitValue32"); !s)

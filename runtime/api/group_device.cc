@@ -1,6 +1,4 @@
 // Buffers on a device: Options::device, and calls that are given memory of it.
-#include <algorithm>
-
 #include "kernels/open_device.h"
 #include "runtime/api/group_impl.h"
 
@@ -28,21 +26,26 @@ Result<ExecOp> GroupImpl::make(calls::Uniform call, const OpOptions& options) {
     if (options.stream != nullptr) return {Code::kInvalid, "a stream, but no device: Options::device is not set"};
     return calls::make(site, call, options);
   }
+  if (Status s = stage_->device()->health(); !s) return engine_.lose(s.error()), s.error();
   const Result<calls::Extent> bytes = calls::extent(site, call);
   if (!bytes) return bytes.error();
   const bool in = bytes->in != 0 && stage_->holds(call.in), out = bytes->out != 0 && stage_->holds(call.out);
   const bool idle = bytes->in == 0 && bytes->out == 0;  // a barrier
   if (!in && !out && (!idle || options.stream == nullptr)) {
     if (options.stream == nullptr) return calls::make(site, call, options);
-    if (Status s = stage_->device()->health(); !s) return engine_.lose(s.error()), s.error();
     return {Code::kInvalid, std::string("a stream, but the buffers are not on ") + stage_->device()->name()};
   }
   if ((bytes->in != 0 && !in) || (bytes->out != 0 && !out))
     return {Code::kInvalid, std::string("the ") + (in ? "input" : "output") + " is on " + stage_->device()->name() + ", the " +
                                 (in ? "output" : "input") + " is not"};
-  if (options.cut_bytes != 0 && std::max(bytes->in, bytes->out) > options.cut_bytes)
+  if (options.cut_bytes != 0 && call.count * size_of(call.type) > options.cut_bytes)
     return {Code::kUnsupported, "cut_bytes: not with buffers on a device"};
-  Result<DeviceStage::Copies> copies = stage_->begin(call.in, bytes->in, call.out, bytes->out, options.stream);
+  if (grouping_) return {Code::kUnsupported, "group_start: not with buffers on a device"};
+  OpDesc desc;
+  desc.kind = call.kind;
+  // A caller that has not seen this view has buffers for another one. The op fails with kViewChanged, everywhere.
+  const bool stale = desc.shape() && site.view->epoch != site.seen_epoch;
+  Result<DeviceStage::Copies> copies = stale ? DeviceStage::doomed({}) : stage_->begin(call.in, bytes->in, call.out, bytes->out, options.stream);
   if (!copies) {
     if (copies.code() == Code::kSystem) engine_.lose(copies.error());  // else the others would wait for this op
     return copies.error();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,23 +28,23 @@ struct DeviceStage::Slot {
   device::Flag decided, verdict;  // verdict: the last use that was committed
   std::unique_ptr<device::Event> done;  // the stream has done with it
   std::atomic<std::uint32_t> arrived{0};
-  std::uint32_t use = 0;  // below the mutex, as is:
-  bool busy = true;       // by an op that is not over
+  std::atomic<bool> busy{false};  // by an op that is not over
+  std::uint32_t use = 0;          // of begin()'s thread
 };
 
 struct DeviceStage::Shared {
   std::shared_ptr<device::Device> device;
-  std::mutex mutex;
-  std::vector<std::unique_ptr<Slot>> slots;
+  std::vector<std::unique_ptr<Slot>> slots;  // of begin()'s thread, like `outgrown`
+  std::vector<void*> outgrown;  // freed at the end: freeing may wait for streams that wait for ops
   std::mutex wake_mutex;
   std::function<void()> wake;
 
   Status grow(Slot::Copy& copy, std::size_t bytes) {
     if (copy.bytes >= bytes) return {};
-    const std::size_t size = (bytes + kGrain - 1) / kGrain * kGrain;
+    const std::size_t size = (std::max(bytes, 2 * copy.bytes) + kGrain - 1) / kGrain * kGrain;
     Result<void*> memory = device->allocate(device::Memory::kPinned, size);
     if (!memory) return memory.error();
-    if (copy.at != nullptr) device->free(device::Memory::kPinned, copy.at);
+    if (copy.at != nullptr) outgrown.push_back(copy.at);
     copy = {*memory, size};
     return {};
   }
@@ -66,7 +67,7 @@ struct DeviceStage::Shared {
     const auto size = [](const Slot& s) { return s.in.bytes + s.out.bytes; };
     Slot* best = nullptr;
     for (const auto& slot : slots) {
-      if (slot->busy) continue;
+      if (slot->busy.load(std::memory_order_acquire)) continue;
       const Result<bool> reached = slot->done->reached();
       if (!reached) return reached.error();
       if (*reached && (best == nullptr || fits(*slot) > fits(*best) || (fits(*slot) == fits(*best) && size(*slot) < size(*best))))
@@ -77,11 +78,10 @@ struct DeviceStage::Shared {
       if (!made) return made.error();
       best = *made;
     }
-    best->busy = false;
     if (Status s = grow(best->in, in); !s) return s.error();
     if (Status s = grow(best->out, out); !s) return s.error();
-    best->busy = true;
     ++best->use;
+    best->busy.store(true);
     return best;
   }
 };
@@ -92,15 +92,15 @@ class DeviceStage::Op final : public Stage {
   ~Op() override { settled(false); }
   [[nodiscard]] Result<bool> arrived() const override {
     if (slot_.arrived.load(std::memory_order_acquire) == use_) return true;
-    if (Status s = shared_->device->health(); !s) return s.error();
+    const Result<bool> over = slot_.done->reached();  // which asks the device how it is
+    if (!over) return over.error();
     return false;
   }
   void settled(bool committed) override {
     if (over_.exchange(true)) return;
     if (committed) slot_.verdict.raise(use_);
     slot_.decided.raise(use_);
-    std::lock_guard lock(shared_->mutex);
-    slot_.busy = false;
+    if (queued_) slot_.busy.store(false, std::memory_order_release);  // else nobody knows what the stream still does with it
   }
   Status queue(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes, device::Stream& stream) {
     const auto arrived = [shared = shared_, slot = &slot_, use = use_] {
@@ -115,15 +115,44 @@ class DeviceStage::Op final : public Stage {
     if (Status s = stream.wait(slot_.decided, use_); !s) return s;
     if (out_bytes != 0)
       if (Status s = stream.launch(device::launch_of(copy, kCtas)); !s) return s;
-    return stream.record(*slot_.done);
+    if (Status s = stream.record(*slot_.done); !s) return s;
+    queued_ = true;
+    return {};
   }
 
  private:
   std::shared_ptr<Shared> shared_;
   Slot& slot_;
   const std::uint32_t use_;
+  bool queued_ = false;
   std::atomic<bool> over_{false};
 };
+
+namespace {
+
+// Of an op that is sure to fail: no stream knows of it, so that its number is taken all the same.
+class Doomed final : public Stage {
+ public:
+  explicit Doomed(std::optional<Error> why) : why_(std::move(why)) {}
+  [[nodiscard]] Result<bool> arrived() const override {
+    if (why_) return *why_;
+    return true;
+  }
+  void settled(bool) override {}
+
+ private:
+  std::optional<Error> why_;
+};
+
+// What cannot be freed, since a stream or its device may still look at it.
+void keep_for_ever(std::shared_ptr<void> what) {
+  static std::mutex mutex;
+  static auto* const kept = new std::vector<std::shared_ptr<void>>;
+  std::lock_guard lock(mutex);
+  kept->push_back(std::move(what));
+}
+
+}  // namespace
 
 DeviceStage::DeviceStage(std::shared_ptr<device::Device> device, std::function<void()> wake)
     : shared_(std::make_shared<Shared>()) {
@@ -133,22 +162,24 @@ DeviceStage::DeviceStage(std::shared_ptr<device::Device> device, std::function<v
 
 DeviceStage::~DeviceStage() {
   hush();
-  std::lock_guard lock(shared_->mutex);
   const Instant until = now() + kPatience;
+  bool all = true;
   for (auto& slot : shared_->slots) {
     Result<bool> done = slot->done->reached();
     while (done && !*done && now() < until) {
       std::this_thread::yield();
       done = slot->done->reached();
     }
-    if (done && *done) {
-      for (const Slot::Copy& c : {slot->in, slot->out})
-        if (c.at != nullptr) shared_->device->free(device::Memory::kPinned, c.at);
-      slot->in = slot->out = {};
-    } else {
-      (void)new std::shared_ptr<Shared>(shared_);  // the stream may still look at it, and at its device
-    }
+    all = all && done && *done && !slot->busy.load();
   }
+  if (!all) {
+    keep_for_ever(shared_);
+    return;
+  }
+  for (auto& slot : shared_->slots)
+    for (const Slot::Copy& c : {slot->in, slot->out})
+      if (c.at != nullptr) shared_->device->free(device::Memory::kPinned, c.at);
+  for (void* memory : shared_->outgrown) shared_->device->free(device::Memory::kPinned, memory);
 }
 
 void DeviceStage::hush() {
@@ -170,16 +201,17 @@ Result<DeviceStage::Copies> DeviceStage::begin(const void* in, std::size_t in_by
   const Result<bool> capturing = (*caller)->capturing();
   if (!capturing) return capturing.error();
   if (*capturing) return {Code::kUnsupported, "a stream that records a graph: an op of a group cannot be replayed"};
-  Slot* slot = nullptr;
-  {
-    std::lock_guard lock(shared_->mutex);
-    Result<Slot*> taken = shared_->take(in_bytes, out_bytes);
-    if (!taken) return taken.error();
-    slot = *taken;
-  }
-  auto op = std::make_shared<Op>(shared_, *slot);
+  Result<Slot*> slot = shared_->take(in_bytes, out_bytes);
+  if (slot.code() == Code::kNoMemory) return doomed(slot.error());
+  if (!slot) return slot.error();
+  auto op = std::make_shared<Op>(shared_, **slot);
   if (Status s = op->queue(in, in_bytes, out, out_bytes, **caller); !s) return s.error();
-  return Copies{slot->in.at, slot->out.at, std::move(op)};
+  return Copies{(*slot)->in.at, (*slot)->out.at, std::move(op)};
+}
+
+DeviceStage::Copies DeviceStage::doomed(std::optional<Error> why) {
+  static std::byte nothing{};
+  return {&nothing, &nothing, std::make_shared<Doomed>(std::move(why))};
 }
 
 }  // namespace regroup

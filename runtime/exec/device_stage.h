@@ -6,12 +6,14 @@
 // our own process writes. The op itself is an op like any other: numbered by its call, begun when its input stands
 // (Stage::arrived), redone from the copy.
 // Ownership: holds the device; copies live until the stream has done with them. A stream that still has not when this is
-// destroyed, 10 s later, keeps them for good. Threading: begin() and destruction by one thread at a time, the rest by any.
+// destroyed, 10 s later, keeps them for good. Pinned memory is as much as the ops that a stream had not done with at a time
+// took. Threading: begin() and destruction by one thread at a time, the rest by any.
 // After a lost device: kSystem from everything here that needs it.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "kernels/device/device.h"
 #include "runtime/exec/plane.h"
@@ -37,8 +39,10 @@ class DeviceStage {
     std::shared_ptr<Stage> stage;
   };
   // `stream`: native() of the caller's. kInvalid: it is none of this device; kUnsupported: it records a graph, in which the
-  // words that it waits for would be the same at every replay; kNoMemory; kSystem.
+  // words that it waits for would be the same at every replay; kSystem. Too little pinned memory: an op that is doomed().
   Result<Copies> begin(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes, void* stream);
+  // For an op that is sure to fail, at every member: with `why`, or by itself. No stream waits for it.
+  static Copies doomed(std::optional<Error> why);
 
  private:
   struct Slot;

@@ -37,9 +37,9 @@ class PairBook;
 class Stage {
  public:
   virtual ~Stage() = default;
-  // The input stands. An error: it never will, and the member must go.
+  // The input stands. An error: it never will; kNoMemory: the op fails everywhere, else the member must go.
   [[nodiscard]] virtual Result<bool> arrived() const = 0;
-  // The op is over; committed: `out` is the caller's now, and is given to it. Once; any thread.
+  // The op is over; committed: `out` is the caller's now, and is given to it. Any thread; only the first call counts.
   virtual void settled(bool committed) = 0;
 };
 

@@ -126,6 +126,7 @@ Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
           recorder_.record(Event::kSubmitted, op->exec.id, epoch_.load(std::memory_order_relaxed));
         } else {
           op->evicted = evictions_;
+          if (op->exec.stage) op->exec.stage->settled(false);
           parked = life_.load() != Life::kActive;
         }
         queue_.push_back(op);

@@ -83,7 +83,7 @@ class Engine {
   [[nodiscard]] Snapshot snapshot() const;
   // Something that a blocked op waits for may have happened; any thread.
   void wake();
-  // This member cannot go on (its device is lost): it ends as with kUnavailable, and the others go on without it. Any thread.
+  // This member cannot go on (its device is lost): it ends with that error, and the others go on without it. Any thread.
   void lose(const Error& why);
   // The user's state is as of `op` and is not being changed: op is settled and the user has moved on to the next one (nothing is
   // registered: op is settled).

@@ -128,6 +128,7 @@ void Engine::handle(const End& order) {
     for (const OpPtr& op : queue_) {
       op->evicted = evictions_;
       op->settled_plane.reset();
+      if (op->exec.stage) op->exec.stage->settled(false);  // its stream may be what restoring the state needs
     }
     waiting = !queue_.empty();
     life_.store(Life::kEvicted);

@@ -10,6 +10,7 @@
 namespace regroup {
 namespace {
 
+constexpr Duration kChainPatience = Duration::from_ms(5);
 constexpr Duration kBrokenPatience = Duration::from_ms(300);  // a peer that cannot be mapped may just be dying
 
 }  // namespace
@@ -65,6 +66,7 @@ std::optional<Engine::Step> Engine::ready_to_start(OpState& op, bool at_mark) {
   if (!counter_.can_prepare(op.exec.id) || op.asked) return Step::kBlocked;
   if (op.exec.stage) {
     const Result<bool> arrived = op.exec.stage->arrived();
+    if (arrived.code() == Code::kNoMemory) return ask_decision(op, Code::kNoMemory, decision.view.members[counter_.self()].id);
     if (!arrived) lose(arrived.error());
     if (!arrived || !*arrived) return Step::kBlocked;
   }
@@ -158,7 +160,8 @@ RunResult Engine::prepare(OpState& op) {
 }
 
 // The ops launched together with `front`, which is prepared, so that one `prepared` covers them all. What cannot be
-// begun now (failed by a decision, behind a cut) ends the chain early: the ops before it commit on their own.
+// begun now (failed by a decision, behind a cut) ends the chain early: the ops before it commit on their own. So does what a
+// peer lets wait for long: its input may be what its device makes of the front's result.
 std::optional<RunResult> Engine::prepare_chain(OpState& front) {
   std::vector<OpPtr> chain;
   {
@@ -172,7 +175,10 @@ std::optional<RunResult> Engine::prepare_chain(OpState& front) {
     ingest(op);
     if (op.evicted || counter_.failure_of(op.exec.id, op.exec.desc.shape())) return std::nullopt;
     if (ready_to_start(op, false)) return std::nullopt;
+    const Instant caller = std::exchange(context_.deadline, std::min(context_.deadline, now() + kChainPatience));
     RunResult result = prepare(op);
+    context_.deadline = caller;
+    if (result.state == RunState::kStopped && !context_.should_stop() && (caller.is_never() || now() < caller)) return std::nullopt;
     if (result.state == RunState::kMismatch || result.state == RunState::kNoMemory) {
       (void)unsettled(op, result);  // asks for the decision that fails it
       return std::nullopt;

@@ -1,5 +1,7 @@
 // Buffers on a device: what a caller's stream sees, with every transport. On the host device, whose steps are late, or on the one
 // that REGROUP_TEST_DEVICE names (`make gpu-test PART=plans`).
+#include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -256,6 +258,72 @@ TEST_CASE("a lost device ends its member, and nobody waits for it") {
   for (const std::string& s : seen) CHECK(s == "");
 }
 
+TEST_CASE("what one member has in a group, of host buffers, another has on a stream: nobody waits for ever") {
+  const std::string transport = GENERATE(from_range(transports()));
+  World world(transport, 2, with_device());
+  REQUIRE(world.start() == "");
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    const std::size_t count = 2'000;
+    Side side(group, count);
+    std::vector<std::uint64_t> first(count), second(count);
+    for (OpId op = 1; op <= 9; op += 2) {
+      fill(first, rank, op), fill(second, rank, op + 1);
+      if (rank == 0) {  // one `prepared` for both, if it could be
+        (void)group.group_start().ok();
+        Work a = group.all_reduce_async(first.data(), first.data(), count, DataType::kU64, ReduceOp::kSum);
+        Work b = group.all_reduce_async(second.data(), second.data(), count, DataType::kU64, ReduceOp::kSum);
+        (void)group.group_end().ok();
+        if (!a.wait() || !b.wait()) return "wait";
+        if (std::string wrong = wrong_sum(*a.wait(), first, op) + wrong_sum(*b.wait(), second, op + 1); !wrong.empty()) return wrong;
+        continue;
+      }
+      if (side.put(first) != "") return "put";  // the second one's input is put behind the first one's result
+      Work a = group.all_reduce_async(side.in, side.out, count, DataType::kU64, ReduceOp::kSum, side.options());
+      if (!a.wait()) return "wait";
+      if (std::string wrong = wrong_sum(*a.wait(), side.fetched(), op); !wrong.empty()) return wrong;
+      if (side.put(second) != "") return "put";
+      Work b = group.all_reduce_async(side.in, side.out, count, DataType::kU64, ReduceOp::kSum, side.options());
+      if (!b.wait()) return "wait";
+      if (std::string wrong = wrong_sum(*b.wait(), side.fetched(), op + 1); !wrong.empty()) return wrong;
+    }
+    return "";
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
+TEST_CASE("a shape op of a caller that has not seen the view fails, and nothing is read of a buffer that is for another one") {
+  std::array<std::atomic<std::size_t>, 3> sizes{};
+  World world("shm", 3, [&](int rank, Options& o) {
+    with_device()(rank, o);
+    o.on_view = [&sizes, rank](const ViewInfo& view) { sizes[static_cast<std::size_t>(rank)] = view.size(); };
+  });
+  REQUIRE(world.start() == "");
+  world.drop(2);
+  for (const bool went : World::each({0, 1}, [&](int rank) {
+         return eventually([&] { return world.at(rank).barrier().ok() && world.at(rank).view().size() == 2; });
+       }))
+    REQUIRE(went);
+  REQUIRE(world.join(2).ok());
+  REQUIRE(eventually([&] { return sizes[0] == 3 && sizes[1] == 3; }));
+  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
+    Group& group = world.at(rank);
+    Side side(group, rank == 2 ? 300 : 200);
+    if (std::string wrong = side.put(rank, 1); !wrong.empty()) return wrong;
+    const Result<Outcome> outcome = group.all_to_all(side.in, side.out, 100, DataType::kU64, side.options());
+    if (outcome.code() != Code::kViewChanged) return std::string("not kViewChanged: ") + code_name(outcome.code());
+    if (!untouched(side.fetched())) return "touched";
+    (void)group.view();
+    if (std::string wrong = side.put(rank, 2); !wrong.empty()) return wrong;
+    const Result<Outcome> next = group.all_reduce(side.in, side.out, 200, DataType::kU64, ReduceOp::kSum, side.options());
+    if (!next) return next.error().detail;
+    std::vector<std::uint64_t> got = side.fetched();
+    got.resize(200);
+    return wrong_sum(*next, got, 2);
+  });
+  for (const std::string& s : seen) CHECK(s == "");
+}
+
 TEST_CASE("calls that cannot be right on device buffers are refused, and nothing is submitted") {
   World world("shm", 1, [](int, Options& o) { o.device = "host"; });
   REQUIRE(world.start() == "");
@@ -277,6 +345,9 @@ TEST_CASE("calls that cannot be right on device buffers are refused, and nothing
   cut.cut_bytes = 64;
   CHECK(sum(side.in, side.out, of_other) == "kInvalid: a stream that is not of this device");
   CHECK(sum(side.in, side.out, cut) == "kUnsupported: cut_bytes: not with buffers on a device");
+  REQUIRE(group.group_start().ok());
+  CHECK(group.all_reduce_async(side.in, side.out, 100, DataType::kU64, ReduceOp::kSum, side.options()).wait().code() == Code::kUnsupported);
+  REQUIRE(group.group_end().ok());
   const std::size_t counts[] = {100};
   CHECK(group.all_gather_v(side.in, side.out, counts, DataType::kU64, side.options()).code() == Code::kUnsupported);
   CHECK(group.all_gather_v(side.in, host.data(), counts, DataType::kU64).code() == Code::kUnsupported);

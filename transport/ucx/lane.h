@@ -38,7 +38,8 @@ class Lane {
   void invite() { invited_ = true; }
   // The endpoint, which the lanes own: of our making, or that the peer's first message came by.
   void use(ucp_ep_h ep);
-  void greet(unsigned flags) { send({marker_, nullptr}, flags); }  // the first message of who made it
+  // The first message of who made it. UCX makes the other direction too before it lets it go (REPLY).
+  void greet() { send({marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY); }
   // Tells who made it that it is made: with our own key, since theirs may not have come yet.
   void answer() { post({{}, 0, mine_}, {marker_, nullptr}, 0); }
   [[nodiscard]] bool answered(std::uint64_t key) { return key == theirs_ && (heard_ = true); }

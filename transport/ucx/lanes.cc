@@ -17,7 +17,7 @@ namespace regroup::ucx {
 namespace {
 
 constexpr int kTurns = 16;         // of progress in one call, while there is some
-constexpr Duration kSettling = Duration::from_ms(100);  // for connections that are being made when an epoch ends
+constexpr Duration kSettling = Duration::from_ms(20);  // for connections that are being made when an epoch ends
 constexpr int kClosingTurns = 64;  // of progress for endpoints that close
 
 bool numeric_host(const std::string& host, sockaddr_storage& at) {
@@ -83,6 +83,7 @@ UcxLanes::UcxLanes(const Api& api, std::uint64_t group, ucp_context_h context)
 
 UcxLanes::~UcxLanes() {
   end();
+  drop_retired();
   api_.ucp_cleanup(context_);
 }
 
@@ -128,8 +129,9 @@ ucs_status_t UcxLanes::start() {
 
 void UcxLanes::end() {
   if (worker_ == nullptr) return;
+  drop_retired();
   for (auto& [key, lane] : lanes_) lane->abandon();
-  settle();
+  const bool settled = settle();
   ending_ = true;
   ucp_request_param_t force{};
   force.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
@@ -140,23 +142,30 @@ void UcxLanes::end() {
   }
   for (int i = 0; i < kClosingTurns && api_.ucp_worker_progress(worker_) != 0; ++i) {
   }
-  if (listener_ != nullptr) api_.ucp_listener_destroy(std::exchange(listener_, nullptr));
-  api_.ucp_worker_destroy(std::exchange(worker_, nullptr));
   eps_.clear();
   ending_ = false;
   fd_ = -1;
-  lanes_.clear();
+  retired_ = {std::exchange(worker_, nullptr), std::exchange(listener_, nullptr), std::exchange(lanes_, {})};
+  if (network_ && settled) drop_retired();
+}
+
+void UcxLanes::drop_retired() {
+  if (retired_.listener != nullptr) api_.ucp_listener_destroy(retired_.listener);
+  if (retired_.worker != nullptr) api_.ucp_worker_destroy(retired_.worker);
+  retired_ = {};
 }
 
 // UCX 1.13 does not bear the end of a worker to which, or from which, a connection is being made. Over TCP its own thread goes
 // on to use what is freed, or the other end aborts ("!(ep->flags & UCT_TCP_EP_FLAG_CTX_TYPE_TX)"); over posix the other end
-// maps whatever file has got the descriptor's number (SIGBUS). So connections are made first.
-void UcxLanes::settle() {
+// maps whatever file has got the descriptor's number (SIGBUS). So connections are made first; where that takes too long the
+// worker is retired.
+bool UcxLanes::settle() {
   const auto connecting = [this] {
     return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane.second->connecting(); });
   };
   for (const Instant until = now() + kSettling; connecting() && now() < until;)
     if (api_.ucp_worker_progress(worker_) == 0) std::this_thread::yield();
+  return !connecting();
 }
 
 bool UcxLanes::progress() {
@@ -214,7 +223,7 @@ void UcxLanes::connect(Lane& lane, std::span<const std::byte> address, std::uint
   sockaddr_storage to{};
   ucp_ep_params_t params{};
   if (network_) {
-    if (address.size() != sizeof to) return lane.fail(UCS_ERR_INVALID_ADDR);
+    if (address.size() != sizeof to) return lane.lose(), lane.fail(UCS_ERR_INVALID_ADDR);
     std::memcpy(&to, address.data(), sizeof to);
     params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
     params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
@@ -224,9 +233,9 @@ void UcxLanes::connect(Lane& lane, std::span<const std::byte> address, std::uint
     params.address = reinterpret_cast<const ucp_address_t*>(address.data());
   }
   ucp_ep_h ep = nullptr;
-  if (const ucs_status_t status = make(params, ep); status != UCS_OK) return lane.fail(status);
+  if (const ucs_status_t status = make(params, ep); status != UCS_OK) return lane.lose(), lane.fail(status);
   lane.use(ep);
-  lane.greet(network_ ? UCP_AM_SEND_FLAG_REPLY : 0);
+  lane.greet();
 }
 
 void UcxLanes::on_connection(ucp_conn_request_h request, void* self) {
@@ -244,17 +253,18 @@ void UcxLanes::on_error(void* self, ucp_ep_h ep, ucs_status_t status) {
     if (lane->ep() == ep) lane->lose(), lane->fail(status);
 }
 
-ucs_status_t UcxLanes::on_message(void* self, const void* head, std::size_t head_bytes, void* data, std::size_t length,
+ucs_status_t UcxLanes::on_message(void* at, const void* head, std::size_t head_bytes, void* data, std::size_t length,
                                   const ucp_am_recv_param_t* param) {
   if (head_bytes != kHeadBytes) return UCS_OK;
   const Head h = decode_head(static_cast<const std::byte*>(head));
-  auto& lanes = static_cast<UcxLanes*>(self)->lanes_;
+  auto* self = static_cast<UcxLanes*>(at);
+  auto& lanes = self->lanes_;
   const auto lane = lanes.find(h.key);
   if (lane == lanes.end()) {
     (void)std::any_of(lanes.begin(), lanes.end(), [&](const auto& other) { return other.second->answered(h.key); });
     return UCS_OK;
   }
-  if (lane->second->ep() == nullptr && (param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) {
+  if (self->network_ && lane->second->ep() == nullptr && (param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) {
     lane->second->use(param->reply_ep);
     lane->second->answer();
   }

@@ -43,14 +43,14 @@ class UcxLanes final : public tcp::Lanes {
 
  private:
   UcxLanes(const Api& api, std::uint64_t group, ucp_context_h context);
-  static ucs_status_t on_message(void* self, const void* head, std::size_t head_bytes, void* data, std::size_t length,
+  static ucs_status_t on_message(void* at, const void* head, std::size_t head_bytes, void* data, std::size_t length,
                                  const ucp_am_recv_param_t* param);
   static void on_connection(ucp_conn_request_h request, void* self);
   static void on_error(void* self, ucp_ep_h ep, ucs_status_t status);
   ucs_status_t start();
   ucs_status_t listen();
   ucs_status_t make(ucp_ep_params_t& params, ucp_ep_h& ep);
-  void settle();
+  bool settle();  // false: the bound passed
 
   const Api& api_;
   std::uint64_t group_;
@@ -65,6 +65,13 @@ class UcxLanes final : public tcp::Lanes {
   std::vector<ucp_ep_h> eps_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes_;
   bool ending_ = false;
+  // Of the epoch before: no longer progressed, so it reads and writes nothing, but still there for who comes late to it.
+  struct Retired {
+    ucp_worker_h worker = nullptr;
+    ucp_listener_h listener = nullptr;
+    std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes;
+  } retired_;
+  void drop_retired();
   std::string trouble_;
 };
 

@@ -9,7 +9,7 @@
 //
 // Threading: all members submit the same ops in the same order. One thread at a time may submit; any thread may wait.
 // Ownership: inputs must stay unchanged, and outputs untouched, until the op's outcome is known.
-// After an error: see the code's comment in base/result.h; only kClosed and kUnavailable end the group object, and
+// After an error: see the code's comment in base/result.h; only kClosed, kUnavailable and kSystem end the group object, and
 // after kEvicted it has rejoined by itself (Options::auto_rejoin): continue from the restored state. Until a caller was told
 // so (by a wait or a blocking call), everything submitted ends with kEvicted too.
 #pragma once

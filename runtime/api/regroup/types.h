@@ -72,9 +72,12 @@ struct OpOptions {
   std::size_t cut_bytes = 0;
   // Of a call whose buffers are memory of Options::device: the caller's stream there (a cudaStream_t; null: CUDA's default
   // stream). The op begins after what the stream holds; what is queued on it afterwards runs when the op is over, and sees
-  // the result, or the output as it was where the op failed: Work::wait() tells which, and need not be called before. The
-  // input may be changed by later steps of the stream. A barrier may have a stream too. Not for the v forms, send_recv,
-  // messages and cut_bytes (kUnsupported), nor while the stream records a graph (kUnsupported).
+  // the result, or the output as it was where the op failed: Work::wait() tells which, and need not be called before. A
+  // blocking call, or a wait, returns when the op is committed; that the output stands only the stream knows. The input may
+  // be changed by later steps of the stream, which must live until then. A barrier may have a stream too (not the default
+  // one). kUnsupported: the v forms, send_recv, messages, calls that cut_bytes would cut, calls between group_start and
+  // group_end, a stream that records a graph. After kSystem (the device is lost) the group object has ended. An eviction lets
+  // the streams go on, with outputs as they were: what they do then must not count, and on_restored must let it run out.
   void* stream = nullptr;
 };
 
