@@ -28,6 +28,7 @@ ALLOWED = {
     "runtime/algo": ["base"],
     "bench": [PUBLIC, "base", "tools/launch", "tools/chaos"],
     "bench/peers": [PUBLIC, "base", "bench", "tools/launch"],
+    "bench/device": ["base", "bench", "kernels", "kernels/device"],  # kernels alone, not what users call
     "tools": [PUBLIC, "base", "ft/driver", "tools/launch", "tools/chaos", "runtime/algo", "runtime/topo", "ft/sim"],
     "tools/launch": [PUBLIC, "base", "ft/core", "ft/driver"],
     "tools/chaos": [PUBLIC, "base", "tools/launch"],
