@@ -67,6 +67,13 @@ World::Tweak with_device() {
   return [](int rank, Options& o) { o.device = named_device() != nullptr ? named_device() : kLate + std::to_string(rank); };
 }
 
+// Starts the world; nobody may have anything to say against what they saw.
+template <class Body>
+void at_every_rank(World& world, Body body) {
+  REQUIRE(world.start() == "");
+  for (const std::string& said : World::each(world.ranks(), [&](int rank) { return body(world.at(rank), rank); })) CHECK(said == "");
+}
+
 }  // namespace
 
 TEST_CASE("an all-reduce on device buffers begins after its stream's steps, and later steps see the result") {
@@ -74,9 +81,7 @@ TEST_CASE("an all-reduce on device buffers begins after its stream's steps, and 
   const std::size_t count = GENERATE(1, 300, 40'000);
   CAPTURE(transport, count);
   World world(transport, 3, with_device());
-  REQUIRE(world.start() == "");
-  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
-    Group& group = world.at(rank);
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
     Side side(group, count);
     for (OpId op = 1; op <= 6; ++op) {
       if (std::string wrong = side.put(rank, op); !wrong.empty()) return wrong;
@@ -90,15 +95,12 @@ TEST_CASE("an all-reduce on device buffers begins after its stream's steps, and 
     }
     return "";
   });
-  for (const std::string& s : seen) CHECK(s == "");
 }
 
 TEST_CASE("device ops of several streams in flight, with host ops and barriers between them") {
   const std::string transport = GENERATE(from_range(transports()));
   World world(transport, 2, with_device());
-  REQUIRE(world.start() == "");
-  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
-    Group& group = world.at(rank);
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
     Side a(group, 5'000), b(group, 200);
     for (OpId op = 1; op <= 40; op += 4) {
       if (a.put(rank, op) + b.put(rank, op + 1) != "") return "put";
@@ -116,7 +118,6 @@ TEST_CASE("device ops of several streams in flight, with host ops and barriers b
     }
     return "";
   });
-  for (const std::string& s : seen) CHECK(s == "");
 }
 
 TEST_CASE("a stream that is late with a result still gets its own, whatever was committed meanwhile") {
@@ -190,9 +191,7 @@ TEST_CASE("a member dies inside an op on device buffers: redone from the copies,
     with_device()(rank, o);
     if (rank == 2) o.failpoints = point + "#3=call";
   });
-  REQUIRE(world.start() == "");
-  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
-    Group& group = world.at(rank);
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
     Side side(group, 20'000);
     for (OpId op = 1; op <= 5; ++op) {
       if (std::string wrong = side.put(rank, op); !wrong.empty()) return wrong;
@@ -207,15 +206,12 @@ TEST_CASE("a member dies inside an op on device buffers: redone from the copies,
     }
     return rank == 2 ? "did not die" : "";
   });
-  for (const std::string& s : seen) CHECK(s == "");
 }
 
 TEST_CASE("an op that a decision fails leaves the device's output as it was, and its stream goes on") {
   const std::string transport = GENERATE(from_range(transports()));
   World world(transport, 2, with_device());
-  REQUIRE(world.start() == "");
-  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
-    Group& group = world.at(rank);
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
     Side side(group, 3'000);
     if (std::string wrong = side.put(rank, 1); !wrong.empty()) return wrong;
     Work work = group.all_reduce_async(side.in, side.out, side.count - static_cast<std::size_t>(rank), DataType::kU64, ReduceOp::kSum,
@@ -227,7 +223,6 @@ TEST_CASE("an op that a decision fails leaves the device's output as it was, and
     const Result<Outcome> next = group.all_reduce(side.in, side.out, side.count, DataType::kU64, ReduceOp::kSum, side.options());
     return next ? wrong_sum(*next, side.fetched(), 2) : next.error().detail;
   });
-  for (const std::string& s : seen) CHECK(s == "");
 }
 
 TEST_CASE("a lost device ends its member, and nobody waits for it") {
@@ -238,9 +233,7 @@ TEST_CASE("a lost device ends its member, and nobody waits for it") {
   World world(transport, 3, [&](int rank, Options& o) {
     o.device = rank == 1 ? "host,fail_at=" + std::to_string(step) : "host";
   });
-  REQUIRE(world.start() == "");
-  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
-    Group& group = world.at(rank);
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
     Side side(group, 1'000);
     Code last = Code::kOk;
     for (OpId op = 1; op <= 8 && last == Code::kOk; ++op) {
@@ -255,15 +248,12 @@ TEST_CASE("a lost device ends its member, and nobody waits for it") {
     if (rank != 1) return group.view().size() == 2 ? "" : "nobody went";
     return last == Code::kSystem ? "" : "no kSystem";
   });
-  for (const std::string& s : seen) CHECK(s == "");
 }
 
 TEST_CASE("what one member has in a group, of host buffers, another has on a stream: nobody waits for ever") {
   const std::string transport = GENERATE(from_range(transports()));
   World world(transport, 2, with_device());
-  REQUIRE(world.start() == "");
-  const auto seen = World::each(world.ranks(), [&](int rank) -> std::string {
-    Group& group = world.at(rank);
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
     const std::size_t count = 2'000;
     Side side(group, count);
     std::vector<std::uint64_t> first(count), second(count);
@@ -289,7 +279,6 @@ TEST_CASE("what one member has in a group, of host buffers, another has on a str
     }
     return "";
   });
-  for (const std::string& s : seen) CHECK(s == "");
 }
 
 TEST_CASE("a shape op of a caller that has not seen the view fails, and nothing is read of a buffer that is for another one") {
