@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "runtime/state/joiner_round.h"
+#include "runtime/state/wire.h"
 
 namespace regroup::state {
 namespace {
@@ -101,7 +102,8 @@ void Joiner::run() {
       config_.handed_over(fetch, false, 0);
       lock.lock();
     }
-    const Duration pause = kBackoff * std::min<std::int64_t>(++failures, 20);
+    failures = over.code() == Code::kNoMemory ? 1 : failures + 1;  // a full journal: what has been fetched grows old in a pause
+    const Duration pause = kBackoff * std::min<std::int64_t>(failures, 20);
     news_.wait_for(lock, std::chrono::nanoseconds(pause.ns), [&] { return stop_.load(); });
   }
 }
@@ -125,6 +127,10 @@ Status Joiner::round() {
   round.fetched.store(true);
   round.plan_news.notify_all();
   for (std::thread& t : round.threads) t.join();
+  if (round.feed_error && round.feed_error->code == Code::kNoMemory) {
+    hurry_ = std::min(hurry_ + 1, kMaxHurry);
+    status = *round.feed_error;
+  }
   if (round.level && !stop_.load()) config_.ready(false);
   return status;
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "runtime/state/joiner_round.h"
 #include "runtime/state/serve.h"
+#include "runtime/state/wire.h"
 
 namespace regroup::state {
 namespace {
@@ -110,7 +111,7 @@ std::vector<Result<SourceLink::Taken>> Joiner::take_all(Round& round) {
   std::vector<std::thread> threads;
   for (std::uint32_t i = 0; i < n; ++i)
     threads.emplace_back([&, i] {
-      Result<SourceLink::Taken> got = round.sources[i]->take({round.step, i, n}, now() + kTakeWait);
+      Result<SourceLink::Taken> got = round.sources[i]->take({round.step, i, n, false, hurry_}, now() + kTakeWait);
       std::lock_guard lock(mutex);
       if (got) until = std::min(until, now() + kTakeMore);
       taken[i] = std::move(got);
@@ -206,7 +207,7 @@ void Joiner::remember(Round& round) {
 
 // One source's thread. A stripe is received aside, and kept if the plan says so.
 void Joiner::fetch_from(Round& round, std::uint32_t source) {
-  yield_to_collectives();
+  if (hurry_ < kUrgent) yield_to_collectives();
   SourceLink* const link = round.sources[source].get();
   const SourceLink::Answers answers{
       [&](std::uint32_t stripe, std::span<const std::byte> bytes) {

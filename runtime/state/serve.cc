@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <thread>
 #include <utility>
 
@@ -72,6 +73,7 @@ class Server {
     const auto ask = decode_take(payload);
     if (!ask) return false;
     let_go();
+    hurry(ask->hurry);
     const Snapshot::Share share = ask->compare ? Snapshot::digests_of(ask->source, ask->sources) : Snapshot::share_of(ask->source, ask->sources);
     Result<Holder::Taken> taken = holder_.take(ask->step, share, now() + kTakeWait, stop_, !ask->compare);
     if (!taken) return fail(stream_, taken.error()), taken.code() == Code::kUnavailable;
@@ -110,6 +112,17 @@ class Server {
     return stream_.send(frame_of(kDigests), encode(told)).ok();
   }
 
+  // What did not suffice until the journal was full is doubled: a joiner that never arrives costs more than one in a hurry.
+  void hurry(std::uint32_t times) {
+    if (times < kUrgent) yield_to_collectives();
+    if (times == 0) return;
+    const Holder::Config& config = holder_.config();
+    const double share = std::ldexp(config.share, static_cast<int>(times));
+    throttle_ = Throttle(config.rate << times >> times == config.rate ? config.rate << times : 0);
+    share_ = CpuShare(share < 1 ? share : 0, kFreeCpu);
+    yields_ = {kYieldAtMost.ns >> times};
+  }
+
   // The owner keeps nothing for it any more, and does not free what it has kept.
   void let_go() {
     end_.store(true);
@@ -134,7 +147,7 @@ class Server {
   [[nodiscard]] bool busy() const { return (holder_.config().busy && holder_.config().busy()) || holder_.updating(); }
   // Collectives and updates come first; then the share of a core, and the rate.
   void make_way(std::uint64_t bytes) {
-    const Instant until = now() + kYieldAtMost;
+    const Instant until = now() + yields_;
     while (now() >= goes_on_until_ && busy() && !stop_.load())
       if (pause(Duration::from_us(500)); now() >= until) goes_on_until_ = now() + kYieldAtMost;
     const Duration used = thread_cpu_time();
@@ -147,7 +160,7 @@ class Server {
   const std::atomic<bool>& stop_;
   Throttle throttle_;
   CpuShare share_;
-  Duration used_ = thread_cpu_time();
+  Duration used_ = thread_cpu_time(), yields_ = kYieldAtMost;
   Instant goes_on_until_{0};
   std::atomic<bool> end_{false};
   std::thread spares_;
@@ -177,7 +190,6 @@ struct Subscription {
 void yield_to_collectives() { ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 19); }
 
 void serve_data(Stream& stream, Holder& holder, std::span<const std::byte> open, const std::atomic<bool>& stop) {
-  yield_to_collectives();
   Reader r(open);
   Result<StripeTable> theirs = StripeTable::decode(r);
   if (!theirs || !r.done()) return fail(stream, {Code::kRefused, "malformed table of state"});

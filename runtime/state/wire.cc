@@ -23,14 +23,14 @@ std::optional<T> whole(const Reader& r, T value) {
 
 std::vector<std::byte> encode(const TakeAsk& m) {
   Writer w;
-  w.u64(m.step), w.u32(m.source), w.u32(m.sources), w.u8(m.compare);
+  w.u64(m.step), w.u32(m.source), w.u32(m.sources), w.u8(m.compare), w.u32(m.hurry);
   return w.take();
 }
 std::optional<TakeAsk> decode_take(std::span<const std::byte> in) {
   Reader r(in);
   TakeAsk m;
-  m.step = r.u64(), m.source = r.u32(), m.sources = r.u32(), m.compare = r.u8() != 0;
-  if (m.sources == 0 || m.source >= m.sources) r.fail();
+  m.step = r.u64(), m.source = r.u32(), m.sources = r.u32(), m.compare = r.u8() != 0, m.hurry = r.u32();
+  if (m.sources == 0 || m.source >= m.sources || m.hurry > kMaxHurry) r.fail();
   return whole(r, m);
 }
 

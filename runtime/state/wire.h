@@ -17,11 +17,14 @@ namespace regroup::state {
 inline constexpr std::uint32_t kMaxAsked = 4096;       // stripes in one request
 inline constexpr std::size_t kMaxTableBytes = 3u << 20;
 inline constexpr Duration kAliveEvery = Duration::from_ms(200);
+inline constexpr std::uint32_t kMaxHurry = 20;
+inline constexpr std::uint32_t kUrgent = 3;  // a hurry from which on a transfer has no low priority any more
 
 struct TakeAsk {
   std::uint64_t step = 0;
   std::uint32_t source = 0, sources = 1;
   bool compare = false;  // only the digests of stripes i with i % sources == source, and no blobs: to compare with
+  std::uint32_t hurry = 0;  // attempts that a full journal ended: each doubles what the transfer may take from others
 };
 struct GetAsk {
   std::vector<std::uint32_t> stripes, digests;

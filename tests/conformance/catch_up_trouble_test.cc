@@ -33,6 +33,18 @@ TEST_CASE("a journal that is full ends in a newer snapshot, and says so") {
   CHECK_THAT(report.trouble, Catch::Contains("the journal is full"));
 }
 
+TEST_CASE("a transfer that its bounds make too slow for the journal gets more each time, and ends") {
+  std::atomic<int> steps{0};
+  Training t("shm", 3, 1'000'000);  // 1.6 s of two sources, if it stays so
+  t.more = [](int, Options& o) { o.journal_bytes = 33'000'000, o.spill_bytes = 0; };  // ten results: half a second
+  REQUIRE(t.world.start() == "");
+  REQUIRE(t.run_all(3) == "");
+  for (int r = 0; r < 3; ++r) t.of(r).think_ms = [&] { return ++steps < 600 ? 50 : 400; };  // so that it ends when it fails
+  REQUIRE(t.lose_and_return(2, 3) == "");
+  CHECK(t.equal());
+  CHECK(steps < 600);
+}
+
 TEST_CASE("where little may be kept and updates name their ranges, a newer snapshot moves only what has changed") {
   Training t("shm", 3, 4'000'000);
   t.snapshot_bytes = 4096;  // the first update that touches a stripe ends the snapshot
