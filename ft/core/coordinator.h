@@ -32,7 +32,7 @@ struct CoordinatorConfig {
   Duration lost_grace = Duration::from_ms(50);       // a closed connection may come back within this
   Duration wedge_deadline = Duration::from_ms(1000);
   Duration level_deadline = Duration::from_ms(30000);
-  std::uint64_t first_round = 1;  // rounds and plans of this life begin here; differs between lives
+  std::uint64_t first_round = 1;  // rounds and plans of this life begin here; lives are kPlansOfALife apart
 };
 
 // --- inputs ---

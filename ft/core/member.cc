@@ -137,6 +137,7 @@ void Member::on_message(const Notice& m, MemberActions& out) {
 
 void Member::on_message(const Fetch& m, MemberActions& out) {
   if (phase_ != Phase::kObserver || ready_ < Readiness::kHold || foreign(m.log)) return;
+  if (fetch_plan_ - m.plan - 1 < kPlansOfALife) return;  // older, and late: it must not replace what is asked now
   if (fetch_plan_ == m.plan && fetching_) return;  // asked twice: a second transfer might fail when the first has made it level
   if (fetch_plan_ == m.plan && level_ == m.op) return send(Level{m.plan, m.op, true}, out);  // asked twice: still level
   fetch_plan_ = m.plan;

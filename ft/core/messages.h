@@ -112,6 +112,8 @@ struct Notice {  // planned change: cut at the first mark >= your prepared
   std::uint64_t plan = 0;
   bool operator==(const Notice&) const = default;
 };
+// Plans of one life of the coordinator count up, and no life makes so many; each begins anywhere.
+inline constexpr std::uint64_t kPlansOfALife = 1ull << 32;
 struct Fetch {  // to an observer: take the state as of `op` from `source`
   std::uint64_t plan = 0;
   LogId log = 0;

@@ -28,19 +28,25 @@ void Trainer::register_in(Options& options, bool blob) {
                     }}};
 }
 
+Result<Outcome> Trainer::step(Group& group, int rank) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(think_ms()));  // computes
+  std::vector<std::uint64_t> gradient(part);
+  for (std::size_t i = 0; i < part; ++i) gradient[i] = i * (group.steps() + 1) + static_cast<std::uint64_t>(rank);
+  Result<Outcome> got = group.all_reduce(gradient.data(), sum.data(), part, DataType::kU64, ReduceOp::kSum);
+  if (!got) return got;
+  const StateRange range{0, 0, part * 8};
+  if (Status s = group.begin_update(part == kCount ? std::span<const StateRange>() : std::span(&range, 1)); !s) return s.error();
+  update(sum.data());
+  if (Status s = group.end_update(); !s) return s.error();
+  return got;
+}
+
 std::string Trainer::run(Group& group, int rank, std::size_t full, int last, const std::atomic<bool>* stop, std::uint32_t with) {
   for (int with_all = 0, steps = 0; with_all < last; ++steps) {
     if (stop != nullptr && stop->load()) return {};
     if (steps > 20'000) return "the others never came";
-    std::this_thread::sleep_for(std::chrono::milliseconds(think_ms()));  // computes
-    std::vector<std::uint64_t> gradient(part);
-    for (std::size_t i = 0; i < part; ++i) gradient[i] = i * (group.steps() + 1) + static_cast<std::uint64_t>(rank);
-    const Result<Outcome> got = group.all_reduce(gradient.data(), sum.data(), part, DataType::kU64, ReduceOp::kSum);
+    const Result<Outcome> got = step(group, rank);
     if (!got) return std::string(code_name(got.code())) + " " + got.error().detail;
-    const StateRange range{0, 0, part * 8};
-    if (Status s = group.begin_update(part == kCount ? std::span<const StateRange>() : std::span(&range, 1)); !s) return s.error().detail;
-    update(sum.data());
-    if (Status s = group.end_update(); !s) return s.error().detail;
     const auto& members = got->view->members;
     if (members.size() == full && std::find(members.begin(), members.end(), MemberId{with, 0}) != members.end()) ++with_all;
   }

@@ -34,6 +34,7 @@ struct Trainer {
     ++cursor;
   }
   void register_in(Options& options, bool blob = false);
+  Result<Outcome> step(Group& group, int rank);
   // Until `last` steps were done by `full` members, `with` among them, or stop.
   std::string run(Group& group, int rank, std::size_t full, int last, const std::atomic<bool>* stop = nullptr, std::uint32_t with = 0);
 };

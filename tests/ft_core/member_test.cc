@@ -272,6 +272,32 @@ TEST_CASE("member: an observer that is asked again while it fetches fetches once
   CHECK(one.member.installed() == 2);
 }
 
+TEST_CASE("member: a fetch of an older plan that comes late neither replaces the newer one nor takes its level back") {
+  One one;
+  one.observe();
+  one.hear(Fetch{5, kLog, 7, info(2)});
+  one.hear(Fetch{6, kLog, 7, info(2)});
+  one.forget();
+  one.hear(Fetch{5, kLog, 7, info(2)});
+  CHECK_FALSE(one.did<FetchState>());
+  one.feed(LevelReached{6, 7, true});
+  CHECK(one.said<Level>() == Level{6, 7, true});
+  one.hear(Fetch{5, kLog, 7, info(2)});
+  Decision d = decision(2, 7, {info(1), info(2)});
+  d.joined = {inc(1)};
+  one.hear(Install{d});
+  CHECK(one.member.installed() == 2);
+}
+
+TEST_CASE("member: plans of another life of the coordinator may have lower numbers") {
+  One one;
+  one.observe();
+  one.hear(Fetch{kPlansOfALife * 5, kLog, 7, info(2)});
+  one.forget();
+  one.hear(Fetch{3, kLog, 7, info(2)});
+  CHECK(one.did<FetchState>());
+}
+
 TEST_CASE("member: an observer whose fetch failed says that it is ready when it is parked again") {
   One one;
   one.observe();
