@@ -70,7 +70,10 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
   }
   Peer& peer = peers_[from];
   const bool leaving = peer.leaving;
-  peer = Peer{m, true, m.installed == 0 ? m.ready : Readiness::kNo, leaving, 0, 0};
+  // The same hello of a connection that was not lost: a repeat, and late. What was said since stands. (Where it is a new
+  // connection that took the place of one that hung, and less is true by now, a change waits for a report's time in vain.)
+  const Readiness ready = m.installed != 0 ? Readiness::kNo : peer.connected && peer.hello == m ? peer.ready : m.ready;
+  peer = Peer{m, true, ready, leaving, 0, 0};
   backoff_.erase(from);
   out.push_back(SendToMember{from, welcome(from)});
   if (!last_) return;
@@ -93,7 +96,7 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
     peers_.erase(from);
   } else if (phase_ == Phase::kLevelling) {
     auto it = joiners_.find(from);
-    if (it != joiners_.end() && m.ready < Readiness::kHold) it->second = false;
+    if (it != joiners_.end() && ready < Readiness::kHold) it->second = false;
     if (it != joiners_.end() && !it->second) out.push_back(SendToMember{from, fetch()});
   }
 }

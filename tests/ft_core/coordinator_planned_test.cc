@@ -223,6 +223,19 @@ TEST_CASE("an observer that says it must catch up first is not waited for") {
   CHECK(s.members() == kAll);
 }
 
+TEST_CASE("a hello that comes again, late, does not take back what its sender has said since") {
+  Script s;
+  s.form();
+  s.follower(k4, Readiness::kFounder);
+  s.say(k1, AskChange{s.epoch(), false, "asked"});  // the join has to wait
+  s.say(k4, Ready{Readiness::kLevel});
+  s.follower(k4, Readiness::kFounder);
+  s.all_report(kAll, 2);
+  s.write_log();
+  s.pass(5'000, {k1, k2, k3, k4});
+  CHECK(s.phase() == Phase::kCutting);
+}
+
 TEST_CASE("members that were held for a joiner in vain go on for longer than that before they are held again") {
   Joining s;
   s.levelling();
