@@ -101,7 +101,9 @@ void Member::on_message(const Welcome& m, MemberActions& out) {
     out.push_back(DropCoordinator{"its view log is older than the view installed here"});
   } else {
     if (log_ == 0) log_ = m.log;
-    if (phase_ == Phase::kObserver) out.push_back(FollowView{m});
+    if (phase_ != Phase::kObserver || m.epoch < followed_) return;
+    followed_ = m.epoch;
+    out.push_back(FollowView{m});
   }
 }
 
@@ -172,7 +174,7 @@ bool Member::install(const Decision& d, MemberActions& out) {
   decision_ = d;
   phase_ = Phase::kActive;
   report_.reset();
-  plan_ = 0;
+  plan_ = followed_ = 0;
   cut_done_.reset();
   suspects_.clear();
   ask_.reset();

@@ -94,6 +94,7 @@ class Member {
   std::uint64_t plan_ = 0;   // of the latest Notice in this epoch
   std::uint64_t fetch_plan_ = 0;  // of the latest Fetch: an answer to an older one says nothing
   bool fetching_ = false;         // and has not been answered
+  Epoch followed_ = 0;         // observer: the view that it was told last
   std::optional<OpId> level_;  // observer: the op as of which it holds the state
   Readiness ready_ = Readiness::kNo;  // as last said by Parked; less after a hand-over that failed
   bool leaving_ = false;

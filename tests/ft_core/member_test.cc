@@ -272,6 +272,18 @@ TEST_CASE("member: an observer that is asked again while it fetches fetches once
   CHECK(one.member.installed() == 2);
 }
 
+TEST_CASE("member: an observer does not follow a view that is older than the one that it follows") {
+  One one;
+  one.feed(Connected{});
+  one.hear(Welcome{kLog, 2, {info(2)}});
+  REQUIRE(one.did<FollowView>());
+  one.forget();
+  one.hear(Welcome{kLog, 1, {info(3)}});  // repeated, and late
+  CHECK_FALSE(one.did<FollowView>());
+  one.hear(Welcome{kLog, 2, {info(2)}});  // on a new connection
+  CHECK(one.did<FollowView>());
+}
+
 TEST_CASE("member: a fetch of an older plan that comes late neither replaces the newer one nor takes its level back") {
   One one;
   one.observe();

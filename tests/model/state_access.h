@@ -13,8 +13,8 @@ struct StateAccess {
   using Bytes = model::Bytes;
 
   static void put(Bytes& out, const Member& m) {
-    out.put(m.phase_, m.log_, m.decision_, m.report_, m.round_, m.plan_, m.fetch_plan_, m.fetching_, m.level_, m.ready_, m.leaving_,
-            m.cut_done_, m.suspects_, m.refused_, m.ask_);
+    out.put(m.phase_, m.log_, m.decision_, m.report_, m.round_, m.plan_, m.fetch_plan_, m.fetching_, m.followed_, m.level_, m.ready_,
+            m.leaving_, m.cut_done_, m.suspects_, m.refused_, m.ask_);
   }
 
   static void put(Bytes& out, const CommitCounter& c) {
