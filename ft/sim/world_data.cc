@@ -197,8 +197,10 @@ bool World::network_step(Life& life, SimOp& op) {
 
 // The whole result stands in this member's staging; as it came, or not.
 void World::hold_whole(Life& life, SimOp& op) {
-  if (!liveness_ && life.now->lives.size() > 1 && chance(scenario_.corrupt, 1024)) {
-    op.whole.tag ^= std::uint64_t{1} << rng_.below(64);
+  const std::size_t n = life.now->lives.size();
+  if (!liveness_ && n > 1 && chance(scenario_.corrupt, 1024)) {
+    // Another bit at every member: what is wrong alike in all copies, no comparison shows.
+    op.whole.tag ^= std::uint64_t{1} << (rng_.below(64 / n) * n + life.now->self);
     op.corrupt = true;
   }
   prepared(life, op);
