@@ -172,8 +172,8 @@ bool World::done() {
   const View& view = disks_[0].decisions.back().view;
   if (view.members.empty()) return false;  // all have left: a new world comes
   const bool any = std::any_of(view.members.begin(), view.members.end(), [&](const MemberInfo& m) {
-    const Life* life = life_of(m.inc);
-    return life != nullptr && life->runs();
+    const Life* life = life_of(m.inc);  // who never heard of its view may have founded a group on the empty log
+    return life != nullptr && life->runs() && (life->member.log() == 0 || life->member.log() == disks_[0].log);
   });
   if (!any) {
     report_.lost = true;
