@@ -20,6 +20,13 @@ Decision decision(Epoch epoch, OpId trim, std::vector<MemberInfo> members) {
   return d;
 }
 
+// The view that member 1 enters, level as of op 7.
+Decision entry_at_7() {
+  Decision d = decision(2, 7, {info(1), info(2)});
+  d.joined = {inc(1)};
+  return d;
+}
+
 // Member 1, and everything that it has said and ordered since the last forget().
 struct One {
   Member member{MemberConfig{"g", info(1), 5, "config", 3}};
@@ -211,8 +218,7 @@ TEST_CASE("member: a notice asks the data side once; the cut stands when the pla
 TEST_CASE("member: an observer that is not level does not install the view that names it") {
   One one;
   one.observe();
-  Decision d = decision(2, 7, {info(1), info(2)});
-  d.joined = {inc(1)};
+  Decision d = entry_at_7();
   SECTION("never fetched") {}
   SECTION("never fetched, and those who had the state leave as it enters") {
     d.view.members = {info(1)};
@@ -248,9 +254,7 @@ TEST_CASE("member: a level observer installs the view that it joins") {
   CHECK(one.did<FetchState>()->what.source == info(2));
   one.feed(LevelReached{5, 7, true});
   CHECK(one.said<Level>() == Level{5, 7, true});
-  Decision d = decision(2, 7, {info(1), info(2)});
-  d.joined = {inc(1)};
-  one.hear(Install{d});
+  one.hear(Install{entry_at_7()});
   CHECK(one.member.installed() == 2);
 }
 
@@ -266,9 +270,7 @@ TEST_CASE("member: an observer that is asked again while it fetches fetches once
   one.forget();
   one.feed(LevelReached{5, 7, false});  // of a transfer that nobody began
   CHECK_FALSE(one.said<Level>());
-  Decision d = decision(2, 7, {info(1), info(2)});
-  d.joined = {inc(1)};
-  one.hear(Install{d});
+  one.hear(Install{entry_at_7()});
   CHECK(one.member.installed() == 2);
 }
 
@@ -295,9 +297,7 @@ TEST_CASE("member: a fetch of an older plan that comes late neither replaces the
   one.feed(LevelReached{6, 7, true});
   CHECK(one.said<Level>() == Level{6, 7, true});
   one.hear(Fetch{5, kLog, 7, info(2)});
-  Decision d = decision(2, 7, {info(1), info(2)});
-  d.joined = {inc(1)};
-  one.hear(Install{d});
+  one.hear(Install{entry_at_7()});
   CHECK(one.member.installed() == 2);
 }
 
