@@ -70,10 +70,9 @@ void Coordinator::on_message(const Incarnation& from, const Hello& m, Instant no
   }
   Peer& peer = peers_[from];
   const bool leaving = peer.leaving;
-  // The same hello of a connection that was not lost: a repeat, and late. What was said since stands. (Where it is a new
-  // connection that took the place of one that hung, and less is true by now, a change waits for a report's time in vain.)
-  const Readiness ready = m.installed != 0 ? Readiness::kNo : peer.connected && peer.hello == m ? peer.ready : m.ready;
-  peer = Peer{m, true, ready, leaving, 0, 0};
+  const bool late = peer.connected && m.ready_nth < peer.ready_nth;  // a repeat: what was said since stands
+  const Readiness ready = m.installed != 0 ? Readiness::kNo : late ? peer.ready : m.ready;
+  peer = Peer{m, true, ready, std::max(m.ready_nth, peer.ready_nth), leaving, 0, 0};
   backoff_.erase(from);
   out.push_back(SendToMember{from, welcome(from)});
   if (!last_) return;
@@ -124,8 +123,10 @@ void Coordinator::on_message(const Incarnation& from, const Heartbeat& m, Instan
 }
 
 void Coordinator::on_message(const Incarnation& from, const Ready& m, Instant, Out&) {
-  if (is_member(from)) return;
-  peers_[from].ready = m.how;
+  Peer& peer = peers_[from];
+  if (is_member(from) || m.nth < peer.ready_nth) return;
+  peer.ready = m.how;
+  peer.ready_nth = m.nth;
   backoff_.erase(from);
   auto it = joiners_.find(from);
   if (it == joiners_.end()) return;

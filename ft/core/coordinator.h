@@ -56,6 +56,7 @@ class Coordinator {
     Hello hello;
     bool connected = false;
     Readiness ready = Readiness::kNo;  // of an observer
+    std::uint64_t ready_nth = 0;
     bool leaving = false;
     Epoch committed_epoch = 0;  // from heartbeats, for status
     OpId committed = 0;

@@ -29,7 +29,7 @@ void Member::on(const MemberInput& input, MemberActions& out) {
           [&](const Parked& in) {
             if (phase_ != Phase::kObserver) return;
             ready_ = in.how;  // said again after a failed fetch: try again
-            send(Ready{ready_}, out);
+            send(Ready{ready_, ++ready_nth_}, out);
           },
           [&](const Frozen& in) {
             if (phase_ != Phase::kFreezing || in.report.epoch != installed()) return;
@@ -49,7 +49,7 @@ void Member::on(const MemberInput& input, MemberActions& out) {
             if (in.ok) return;
             // Still waiting: from another source, at another mark. Who had caught up must do so again first.
             if (ready_ == Readiness::kLevel) ready_ = Readiness::kFounder;
-            send(Ready{ready_}, out);
+            send(Ready{ready_, ++ready_nth_}, out);
           },
           [&](const PeerSuspected& in) {
             if (phase_ == Phase::kObserver || !decision_.view.contains(in.who)) return;
@@ -83,7 +83,7 @@ void Member::on_connected(MemberActions& out) {
   Hello hello{config_.group, log_, config_.self, config_.config_hash, config_.config, config_.world_size,
               installed(),
               (phase_ == Phase::kWedged || phase_ == Phase::kFreezing) && !mutant(Mutant::kWedgeForgotten),
-              phase_ == Phase::kObserver ? ready_ : Readiness::kNo};
+              phase_ == Phase::kObserver ? ready_ : Readiness::kNo, ready_nth_};
   send(std::move(hello), out);
   if (phase_ == Phase::kWedged && !mutant(Mutant::kWedgeForgotten)) send(Wedged{round_, *report_}, out);
   if (mutant(Mutant::kRequestForgotten)) return;

@@ -97,6 +97,7 @@ class Member {
   Epoch followed_ = 0;         // observer: the view that it was told last
   std::optional<OpId> level_;  // observer: the op as of which it holds the state
   Readiness ready_ = Readiness::kNo;  // as last said by Parked; less after a hand-over that failed
+  std::uint64_t ready_nth_ = 0;
   bool leaving_ = false;
   // Outstanding requests of this epoch, sent again on Connected.
   std::optional<CutDone> cut_done_;

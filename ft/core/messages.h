@@ -40,6 +40,7 @@ struct Hello {  // first message of every connection
   Epoch installed = 0;      // 0: observer
   bool wedged = false;      // frozen in `installed`, waiting for a decision
   Readiness ready = Readiness::kNo;  // of an observer
+  std::uint64_t ready_nth = 0;       // see Ready
   bool operator==(const Hello&) const = default;
 };
 struct Heartbeat {  // liveness and, for status, progress
@@ -47,8 +48,9 @@ struct Heartbeat {  // liveness and, for status, progress
   OpId committed = 0;
   bool operator==(const Heartbeat&) const = default;
 };
-struct Ready {  // observer; the last one counts
+struct Ready {  // observer; the last one said counts, not the last one heard
   Readiness how = Readiness::kHold;
+  std::uint64_t nth = 0;  // counts what this incarnation said
   bool operator==(const Ready&) const = default;
 };
 struct Wedged {

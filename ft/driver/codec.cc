@@ -63,9 +63,10 @@ void put(Writer& w, const Hello& m) {
   w.u64(m.installed);
   put(w, m.wedged);
   w.u8(static_cast<std::uint8_t>(m.ready));
+  w.u64(m.ready_nth);
 }
 void put(Writer& w, const Heartbeat& m) { w.u64(m.epoch), w.u64(m.committed); }
-void put(Writer& w, const Ready& m) { w.u8(static_cast<std::uint8_t>(m.how)); }
+void put(Writer& w, const Ready& m) { w.u8(static_cast<std::uint8_t>(m.how)), w.u64(m.nth); }
 void put(Writer& w, const Wedged& m) { w.u64(m.round), put(w, m.report); }
 void put(Writer& w, const CutDone& m) { w.u64(m.epoch), w.u64(m.plan), w.u64(m.op); }
 void put(Writer& w, const Level& m) { w.u64(m.plan), w.u64(m.op), put(w, m.ok); }
@@ -148,9 +149,10 @@ void get(Reader& r, Hello& m) {
   get(r, m.installed);
   get(r, m.wedged);
   get_enum(r, m.ready, static_cast<std::uint8_t>(Readiness::kLevel));
+  get(r, m.ready_nth);
 }
 void get(Reader& r, Heartbeat& m) { get(r, m.epoch), get(r, m.committed); }
-void get(Reader& r, Ready& m) { get_enum(r, m.how, static_cast<std::uint8_t>(Readiness::kLevel)); }
+void get(Reader& r, Ready& m) { get_enum(r, m.how, static_cast<std::uint8_t>(Readiness::kLevel)), get(r, m.nth); }
 void get(Reader& r, Wedged& m) { get(r, m.round), get(r, m.report); }
 void get(Reader& r, CutDone& m) { get(r, m.epoch), get(r, m.plan), get(r, m.op); }
 void get(Reader& r, Level& m) { get(r, m.plan), get(r, m.op), get(r, m.ok); }

@@ -187,9 +187,9 @@ TEST_CASE("an observer that catches up is told the view, and disturbs nobody bef
   CHECK(s.got<Welcome>(k1)->members.empty());
   s.pass(5'000, {k1, k2, k3, k4});
   CHECK(s.phase() == Phase::kIdle);
-  s.say(k4, Ready{Readiness::kLevel});
+  s.say(k4, Ready{Readiness::kLevel, 1});
   CHECK(s.phase() == Phase::kCutting);
-  s.say(k4, Ready{Readiness::kFounder});  // fell behind meanwhile: the cut is finished without it
+  s.say(k4, Ready{Readiness::kFounder, 2});  // fell behind meanwhile: the cut is finished without it
   s.say(k1, CutDone{s.epoch(), s.got<Notice>(k1)->plan, 2});
   s.all_report(kAll, 2);
   s.write_log();
@@ -217,7 +217,7 @@ TEST_CASE("an observer that says it must catch up first is not waited for") {
   s.say(k1, CutDone{s.epoch(), s.got<Notice>(k1)->plan, 2});
   s.all_report(kAll, 2);
   REQUIRE(s.phase() == Phase::kLevelling);
-  SECTION("by word") { s.say(k4, Ready{Readiness::kFounder}); }
+  SECTION("by word") { s.say(k4, Ready{Readiness::kFounder, 2}); }
   SECTION("on a new connection") { s.follower(k4, Readiness::kFounder); }
   s.write_log();
   CHECK(s.members() == kAll);
@@ -228,8 +228,21 @@ TEST_CASE("a hello that comes again, late, does not take back what its sender ha
   s.form();
   s.follower(k4, Readiness::kFounder);
   s.say(k1, AskChange{s.epoch(), false, "asked"});  // the join has to wait
-  s.say(k4, Ready{Readiness::kLevel});
+  s.say(k4, Ready{Readiness::kLevel, 1});
   s.follower(k4, Readiness::kFounder);
+  s.all_report(kAll, 2);
+  s.write_log();
+  s.pass(5'000, {k1, k2, k3, k4});
+  CHECK(s.phase() == Phase::kCutting);
+}
+
+TEST_CASE("a readiness that comes again, late, does not take back what its sender has said since") {
+  Script s;
+  s.form();
+  s.follower(k4, Readiness::kFounder);
+  s.say(k1, AskChange{s.epoch(), false, "asked"});  // the join has to wait
+  s.say(k4, Ready{Readiness::kLevel, 2});
+  s.say(k4, Ready{Readiness::kFounder, 1});
   s.all_report(kAll, 2);
   s.write_log();
   s.pass(5'000, {k1, k2, k3, k4});

@@ -28,11 +28,11 @@ Decision decision() {
 }
 
 std::vector<ToCoordinator> up() {
-  return {Hello{"group", 3, member(2), 99, "world=3 window=8", 3, 7, true, Readiness::kLevel},
+  return {Hello{"group", 3, member(2), 99, "world=3 window=8", 3, 7, true, Readiness::kLevel, 5},
           Hello{},
           Heartbeat{12, 1000},
           Ready{},
-          Ready{Readiness::kFounder},
+          Ready{Readiness::kFounder, 1ull << 40},
           Wedged{5, {12, 1000, 999, 1004}}, Wedged{5, {12, 1000, 997, 1004, {7, ~0ull, 9}}},
           CutDone{12, 3, 1000},
           Level{3, 1000, true},

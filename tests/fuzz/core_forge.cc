@@ -76,12 +76,13 @@ ToCoordinator World::any_to_coordinator(const Life& from) {
               source_.below(4),
               source_.number(),
               source_.flag(),
-              source_.flag() ? Readiness::kHold : Readiness::kNo};
+              source_.flag() ? Readiness::kHold : Readiness::kNo,
+              source_.number()};
       h.self.inc = from.inc();  // the server sees to it
       return h;
     }
     case 1: return Heartbeat{source_.number(), source_.number()};
-    case 2: return Ready{};
+    case 2: return Ready{source_.flag() ? Readiness::kHold : Readiness::kFounder, source_.number()};
     case 3: return Wedged{source_.number(), any_report()};
     case 4: return CutDone{source_.number(), source_.number(), source_.number()};
     case 5: return Level{coordinator_life_ << 32 | source_.u8(), source_.number(), source_.flag()};

@@ -14,7 +14,7 @@ struct StateAccess {
 
   static void put(Bytes& out, const Member& m) {
     out.put(m.phase_, m.log_, m.decision_, m.report_, m.round_, m.plan_, m.fetch_plan_, m.fetching_, m.followed_, m.level_, m.ready_,
-            m.leaving_, m.cut_done_, m.suspects_, m.refused_, m.ask_);
+            m.ready_nth_, m.leaving_, m.cut_done_, m.suspects_, m.refused_, m.ask_);
   }
 
   static void put(Bytes& out, const CommitCounter& c) {
@@ -27,8 +27,9 @@ struct StateAccess {
   // Fields that only one phase reads are left out in the others.
   static void put(Bytes& out, const Coordinator& c) {
     using Phase = Coordinator::Phase;
-    std::map<Incarnation, int> peers;
-    for (const auto& [inc, peer] : c.peers_) peers[inc] = peer.connected + 2 * static_cast<int>(peer.ready) + 8 * peer.leaving;
+    std::map<Incarnation, std::pair<int, std::uint64_t>> peers;
+    for (const auto& [inc, peer] : c.peers_)
+      peers[inc] = {peer.connected + 2 * static_cast<int>(peer.ready) + 8 * peer.leaving, peer.ready_nth};
     out.put(c.detector_.deadline_, c.last_, peers);
     out.put(c.suspected_, c.reports_, c.accusations_, c.judge_at_, c.fail_requests_, c.change_asked_, c.ban_shared_,
             c.phase_, c.round_, c.plan_, c.deadline_, c.candidates_, c.joiners_, c.backoff_, c.cut_after_);
