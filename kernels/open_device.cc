@@ -17,7 +17,7 @@ bool number(std::string_view text, std::uint64_t& value) {
   return error == std::errc{} && end == text.data() + text.size() && !text.empty();
 }
 
-// "host,late_us=200,seed=7,fail_at=90": see Faults.
+// "host,late_us=200,seed=7,fail_at=90,most_pinned=4096": see Faults.
 Result<std::unique_ptr<Device>> open_host(std::string_view faults, const std::string& all) {
   Faults f;
   std::uint64_t late_us = 0;
@@ -25,9 +25,13 @@ Result<std::unique_ptr<Device>> open_host(std::string_view faults, const std::st
     faults.remove_prefix(1);
     const std::size_t end = std::min(faults.find(','), faults.size()), equals = std::min(faults.find('='), end);
     const std::string_view key = faults.substr(0, equals), value = equals < end ? faults.substr(equals + 1, end - equals - 1) : "";
-    std::uint64_t* const field = key == "late_us" ? &late_us : key == "seed" ? &f.seed : key == "fail_at" ? &f.fail_at : nullptr;
+    std::uint64_t* const field = key == "late_us"       ? &late_us
+                                 : key == "seed"        ? &f.seed
+                                 : key == "fail_at"     ? &f.fail_at
+                                 : key == "most_pinned" ? &f.most_pinned
+                                                        : nullptr;
     if (field == nullptr || !number(value, *field) || late_us > 60'000'000)
-      return {Code::kConfig, "device: '" + all + "': late_us=N (at most a minute), seed=N or fail_at=N were meant"};
+      return {Code::kConfig, "device: '" + all + "': late_us=N (at most a minute), seed=N, fail_at=N or most_pinned=N were meant"};
     faults.remove_prefix(end);
   }
   f.late = Duration::from_us(static_cast<std::int64_t>(late_us));

@@ -226,7 +226,8 @@ class HostDevice final : public Device {
   Result<void*> allocate(Memory kind, std::size_t bytes) override {
     std::lock_guard lock(shared_->mutex);
     if (!shared_->health) return shared_->health.error();
-    if (bytes > SIZE_MAX - kAlign) return {Code::kNoMemory, "no memory of " + std::to_string(bytes) + " bytes"};
+    if (bytes > SIZE_MAX - kAlign || (kind == Memory::kPinned && bytes > shared_->faults.most_pinned))
+      return {Code::kNoMemory, "no memory of " + std::to_string(bytes) + " bytes"};
     void* memory = std::aligned_alloc(kAlign, (std::max<std::size_t>(bytes, 1) + kAlign - 1) / kAlign * kAlign);
     if (memory == nullptr) return {Code::kNoMemory, "no memory of " + std::to_string(bytes) + " bytes"};
     shared_->blocks[static_cast<std::byte*>(memory)] = {bytes, kind};

@@ -14,6 +14,7 @@ struct Faults {
   std::uint64_t seed = 0;
   Duration late;                   // each step begins up to so much after it could
   std::uint64_t fail_at = 0;       // the n-th step of the device, from 1, fails; 0: none
+  std::uint64_t most_pinned = UINT64_MAX;  // bytes of pinned memory in one piece; more: kNoMemory
 };
 
 // What native() of a stream is: a step that calls step(argument) is queued. Not 0: the device is lost.

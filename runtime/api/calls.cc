@@ -24,6 +24,19 @@ Status check(DataType type, ReduceOp op) {
   return {};
 }
 
+Status over_the_bound(std::size_t count) { return invalid("count " + std::to_string(count) + " is over the bound"); }
+
+Status check(const Site& site, const Uniform& call) {
+  if (Status s = check(call.type, call.op); !s) return s;
+  const bool over = call.count > kMaxBytes / size_of(call.type) / std::max<std::size_t>(site.view->size(), 1);
+  return over ? over_the_bound(call.count) : Status{};
+}
+
+Status check(const Message& call) {
+  if (Status s = check(call.type, ReduceOp::kSum); !s) return s;
+  return call.count > kMaxBytes / size_of(call.type) ? over_the_bound(call.count) : Status{};
+}
+
 // Fields that every kind has.
 ExecOp begin(const Site& site, OpKind kind, const void* in, void* out, DataType type, const OpOptions& options) {
   ExecOp op;
@@ -85,23 +98,87 @@ bool any(const std::vector<algo::Span>& list) {
   return std::any_of(list.begin(), list.end(), [](const algo::Span& s) { return s.bytes != 0; });
 }
 
+std::vector<algo::Span> used(std::vector<algo::Span> list) {
+  std::erase_if(list, [](const algo::Span& s) { return s.bytes == 0; });
+  return list;
+}
+
+// Of a told call, in a view that its caller has seen.
+Result<algo::Tables> tables_of(const Site& site, const Told& call) {
+  const std::size_t n = site.view->size(), size = size_of(call.type);
+  const bool root = is_self(*site.view, call.root);
+  enum class Which { kAll, kRoot, kNone };  // for or from everybody; the root, in one block; nobody
+  const auto table = [&](const Blocks& blocks, Which which, std::vector<algo::Span>& into) -> Status {
+    if (which == Which::kAll) {
+      auto list = spans(blocks, n, size);
+      if (!list)
+        return invalid("a table does not have one block for each of the " + std::to_string(n) +
+                       " members, or a block is over the bound");
+      into = std::move(*list);
+      return {};
+    }
+    into.assign(n, {});
+    if (which == Which::kNone || blocks.counts.empty()) return {};
+    if (blocks.counts[0] > kMaxBytes / size) return invalid("a count is over the bound");
+    for (std::size_t i = 0; i < n; ++i)
+      if (site.view->members[i] == call.root) into[i] = {0, blocks.counts[0] * size};
+    return {};
+  };
+  const auto which = [&](OpKind rooted, OpKind other) {
+    if (call.kind != rooted) return call.kind == other ? Which::kRoot : Which::kAll;
+    return root ? Which::kAll : Which::kNone;
+  };
+  algo::Tables tables;
+  if (Status s = table(call.give, which(OpKind::kScatterV, OpKind::kGatherV), tables.give); !s) return s.error();
+  if (Status s = table(call.take, which(OpKind::kGatherV, OpKind::kScatterV), tables.take); !s) return s.error();
+  return tables;
+}
+
 }  // namespace
 
-Result<Extent> extent(const Site& site, const Uniform& call) {
-  if (Status s = check(call.type, call.op); !s) return s.error();
+Result<Touched> touched(const Site& site, const Uniform& call) {
+  if (Status s = check(site, call); !s) return s.error();
   OpDesc desc;
   desc.kind = call.kind;
   const bool root = is_self(*site.view, call.root);
   auto [in, out] = blocks(desc, *site.view, root);
   if (call.kind == OpKind::kBroadcast) (root ? out : in) = 0;  // one buffer
-  if (call.count > kMaxBytes / size_of(call.type) / std::max<std::size_t>(site.view->size(), 1))
-    return invalid("count " + std::to_string(call.count) + " is over the bound");
   const std::size_t bytes = call.count * size_of(call.type);
-  return Extent{in * bytes, out * bytes};
+  return Touched{used({{0, in * bytes}}), used({{0, out * bytes}})};
+}
+
+Result<Touched> touched(const Site& site, const Agreed& call) {
+  if (Status s = check(call.type, call.op); !s) return s.error();
+  const auto list = spans({call.counts, {}}, call.counts.size(), size_of(call.type));
+  if (!list) return invalid("a count is over the bound");
+  const std::size_t mine = site.view->self < list->size() ? (*list)[site.view->self].bytes : 0;
+  const std::size_t all = list->empty() ? 0 : list->back().at + list->back().bytes;
+  const bool gathers = call.kind == OpKind::kAllGatherV;
+  return Touched{used({{0, gathers ? mine : all}}), used({{0, gathers ? all : mine}})};
+}
+
+Result<Touched> touched(const Site& site, const Told& call) {
+  if (Status s = check(call.type, ReduceOp::kSum); !s) return s.error();
+  Result<algo::Tables> tables = tables_of(site, call);
+  if (!tables) return tables.error();
+  return Touched{used(std::move(tables->give)), used(std::move(tables->take))};
+}
+
+Result<Touched> touched(const Site&, const Pair& call) {
+  if (Status s = check(call.type, ReduceOp::kSum); !s) return s.error();
+  const std::size_t size = size_of(call.type);
+  if (std::max(call.in_count, call.out_count) > kMaxBytes / size) return invalid("a count is over the bound");
+  return Touched{used({{0, call.in_count * size}}), used({{0, call.out_count * size}})};
+}
+
+Result<Touched> touched(const Site&, const Message& call) {
+  if (Status s = check(call); !s) return s.error();
+  const std::size_t bytes = call.count * size_of(call.type);
+  return Touched{used({{0, call.send ? bytes : 0}}), used({{0, call.send ? 0 : bytes}})};
 }
 
 Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options) {
-  if (Result<Extent> e = extent(site, call); !e) return e.error();
+  if (Status s = check(site, call); !s) return s.error();
   ExecOp op = begin(site, call.kind, call.in, call.out, call.type, options);
   op.desc.reduce = call.op;
   op.desc.root = op.desc.rooted() ? call.root.replica : 0;
@@ -169,36 +246,16 @@ Result<ExecOp> make(const Site& site, const Told& call, const OpOptions& options
   if (Status s = check(call.type, ReduceOp::kSum); !s) return s.error();
   if (options.premultiply != nullptr) return invalid("premultiply is of reductions only");
   ExecOp op = begin(site, call.kind, call.in, call.out, call.type, options);
-  const std::size_t n = site.view->size(), size = size_of(call.type);
-  auto tables = std::make_shared<algo::Tables>();
-  const bool root = is_self(*site.view, call.root);
-  const auto table = [&](const Blocks& blocks, bool whole, std::vector<algo::Span>& into) -> Status {
-    if (whole) {
-      auto list = spans(blocks, n, size);
-      if (!list)
-        return invalid("a table does not have one block for each of the " + std::to_string(n) +
-                       " members, or a block is over the bound");
-      into = std::move(*list);
-      return {};
-    }
-    into.assign(n, {});  // one block, for or from the root
-    if (blocks.counts.empty()) return {};
-    if (blocks.counts[0] > kMaxBytes / size) return invalid("a count is over the bound");
-    for (std::size_t i = 0; i < n; ++i)
-      if (site.view->members[i] == call.root) into[i] = {0, blocks.counts[0] * size};
-    return {};
-  };
   op.desc.root = op.desc.rooted() ? call.root.replica : 0;
-  const bool all = call.kind == OpKind::kAllToAllV || call.kind == OpKind::kSendRecv;
+  algo::Tables tables;
   if (site.view->epoch == site.seen_epoch) {
-    if (Status s = table(call.give, all || (call.kind == OpKind::kScatterV && root), tables->give); !s)
-      return s.error();
-    if (Status s = table(call.take, all || (call.kind == OpKind::kGatherV && root), tables->take); !s) return s.error();
-    if ((any(tables->give) && call.in == nullptr) || (any(tables->take) && call.out == nullptr))
-      return invalid("buffer is null");
-    if (Status s = both_readable(any(tables->give) ? call.in : nullptr, any(tables->take) ? call.out : nullptr); !s) return s.error();
+    Result<algo::Tables> told = tables_of(site, call);
+    if (!told) return told.error();
+    tables = std::move(*told);
+    if ((any(tables.give) && call.in == nullptr) || (any(tables.take) && call.out == nullptr)) return invalid("buffer is null");
+    if (Status s = both_readable(any(tables.give) ? call.in : nullptr, any(tables.take) ? call.out : nullptr); !s) return s.error();
   }
-  op.tables = std::move(tables);
+  op.tables = std::make_shared<algo::Tables>(std::move(tables));
   return op;
 }
 
@@ -216,10 +273,8 @@ Result<ExecOp> make(const Site& site, const Pair& call, const OpOptions& options
 }
 
 Result<ExecOp> make(const Site& site, const Message& call, const OpOptions& options) {
-  if (Status s = check(call.type, ReduceOp::kSum); !s) return s.error();
+  if (Status s = check(call); !s) return s.error();
   if (options.premultiply != nullptr) return invalid("premultiply is of reductions only");
-  if (call.count > kMaxBytes / size_of(call.type))
-    return invalid("count " + std::to_string(call.count) + " is over the bound");
   if (call.count != 0 && (call.send ? call.in == nullptr : call.out == nullptr)) return invalid("buffer is null");
   if (call.count != 0)
     if (Status s = both_readable(call.send ? call.in : nullptr, call.send ? nullptr : call.out); !s) return s.error();

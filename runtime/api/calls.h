@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <span>
+#include <vector>
 
 #include "regroup/types.h"
 #include "runtime/exec/plane.h"
@@ -33,11 +34,6 @@ struct Uniform {
   MemberId root = {};
 };
 Result<ExecOp> make(const Site& site, const Uniform& call, const OpOptions& options);
-// Bytes of it that are looked at here. kInvalid as make().
-struct Extent {
-  std::size_t in = 0, out = 0;
-};
-Result<Extent> extent(const Site& site, const Uniform& call);
 
 // The ops that a call is carried out as: itself, or its pieces (OpOptions::cut_bytes). kInvalid: it cannot be cut.
 Result<std::vector<ExecOp>> cut(ExecOp whole, const OpOptions& options);
@@ -91,5 +87,16 @@ struct Message {
   MemberId peer;
 };
 Result<ExecOp> make(const Site& site, const Message& call, const OpOptions& options);
+
+// What of the two buffers a call reads and writes here; none of it is empty. kInvalid: a count is over the bound, a table
+// does not fit the view; a call that make() takes has none of these.
+struct Touched {
+  std::vector<algo::Span> in, out;
+};
+Result<Touched> touched(const Site& site, const Uniform& call);
+Result<Touched> touched(const Site& site, const Agreed& call);
+Result<Touched> touched(const Site& site, const Told& call);
+Result<Touched> touched(const Site& site, const Pair& call);
+Result<Touched> touched(const Site& site, const Message& call);
 
 }  // namespace regroup::calls

@@ -1,4 +1,6 @@
 // Buffers on a device: Options::device, and calls that are given memory of it.
+#include <type_traits>
+
 #include "kernels/open_device.h"
 #include "runtime/api/group_impl.h"
 
@@ -15,46 +17,82 @@ Status GroupImpl::open_device() {
   return {};
 }
 
-Status GroupImpl::host_only(const void* in, const void* out, const OpOptions& options) const {
-  if (options.stream == nullptr && !(stage_ && (stage_->holds(in) || stage_->holds(out)))) return {};
-  return {Code::kUnsupported, "this call is not carried out on device buffers"};
+namespace {
+
+OpKind kind_of(const auto& call) { return call.kind; }
+OpKind kind_of(const calls::Pair&) { return OpKind::kSendRecv; }
+
+template <class Call>
+constexpr bool kIsMessage = std::is_same_v<Call, calls::Message>;
+
+// A caller that has not seen this view has buffers for another one. The op fails with kViewChanged, everywhere.
+template <class Call>
+bool stale(const calls::Site& site, const Call& call) {
+  if constexpr (kIsMessage<Call>) return false;
+  else return OpDesc{.kind = kind_of(call)}.shape() && site.view->epoch != site.seen_epoch;
 }
 
-Result<ExecOp> GroupImpl::make(calls::Uniform call, const OpOptions& options) {
+template <class Call>
+bool is_cut(const Call& call, const OpOptions& options) {
+  if constexpr (!std::is_same_v<Call, calls::Uniform>) return false;
+  else return options.cut_bytes != 0 && call.count * size_of(call.type) > options.cut_bytes;
+}
+
+}  // namespace
+
+Status GroupImpl::hold(Stage& stage) {
+  const Status held = stage.hold();
+  if (!held) engine_.lose(held.error());
+  return held;
+}
+
+template <class Call>
+Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   const calls::Site& site = submit_site();
   if (!stage_) {
     if (options.stream != nullptr) return {Code::kInvalid, "a stream, but no device: Options::device is not set"};
     return calls::make(site, call, options);
   }
   if (Status s = stage_->device()->health(); !s) return engine_.lose(s.error()), s.error();
-  const Result<calls::Extent> bytes = calls::extent(site, call);
-  if (!bytes) return bytes.error();
-  const bool in = bytes->in != 0 && stage_->holds(call.in), out = bytes->out != 0 && stage_->holds(call.out);
-  const bool idle = bytes->in == 0 && bytes->out == 0;  // a barrier
+  bool in = stage_->holds(call.in), out = stage_->holds(call.out), idle = false;
+  const bool old = stale(site, call);
+  calls::Touched use;
+  if (!old) {
+    Result<calls::Touched> touched = calls::touched(site, call);
+    if (!touched) return touched.error();
+    use = std::move(*touched);
+    in = in && !use.in.empty(), out = out && !use.out.empty();
+    idle = use.in.empty() && use.out.empty();  // a barrier, or nothing to move
+  }
   if (!in && !out && (!idle || options.stream == nullptr)) {
     if (options.stream == nullptr) return calls::make(site, call, options);
     return {Code::kInvalid, std::string("a stream, but the buffers are not on ") + stage_->device()->name()};
   }
-  if ((bytes->in != 0 && !in) || (bytes->out != 0 && !out))
+  if ((!use.in.empty() && !in) || (!use.out.empty() && !out))
     return {Code::kInvalid, std::string("the ") + (in ? "input" : "output") + " is on " + stage_->device()->name() + ", the " +
                                 (in ? "output" : "input") + " is not"};
-  if (options.cut_bytes != 0 && call.count * size_of(call.type) > options.cut_bytes)
-    return {Code::kUnsupported, "cut_bytes: not with buffers on a device"};
-  if (grouping_) return {Code::kUnsupported, "group_start: not with buffers on a device"};
-  OpDesc desc;
-  desc.kind = call.kind;
-  // A caller that has not seen this view has buffers for another one. The op fails with kViewChanged, everywhere.
-  const bool stale = desc.shape() && site.view->epoch != site.seen_epoch;
-  Result<DeviceStage::Copies> copies = stale ? DeviceStage::doomed({}) : stage_->begin(call.in, bytes->in, call.out, bytes->out, options.stream);
+  if (is_cut(call, options)) return {Code::kUnsupported, "cut_bytes: not with buffers on a device"};
+  Result<DeviceStage::Copies> copies =
+      old ? DeviceStage::doomed({}) : stage_->begin(call.in, use.in, call.out, use.out, options.stream);
+  // A collective has its number at every member, and must fail at all.
+  if (copies.code() == Code::kNoMemory && !kIsMessage<Call>) copies = DeviceStage::doomed(copies.error());
   if (!copies) {
     if (copies.code() == Code::kSystem) engine_.lose(copies.error());  // else the others would wait for this op
     return copies.error();
   }
-  call.in = bytes->in != 0 ? copies->in : copies->out;
-  call.out = bytes->out != 0 ? copies->out : const_cast<void*>(copies->in);
+  call.in = !use.in.empty() ? copies->in : copies->out;
+  call.out = !use.out.empty() ? copies->out : const_cast<void*>(copies->in);
   Result<ExecOp> op = calls::make(site, call, options);
+  if (!op || !grouping_)
+    if (Status s = hold(*copies->stage); !s) return s.error();
   if (op) op->stage = std::move(copies->stage);
   return op;
 }
+
+template Result<ExecOp> GroupImpl::make(calls::Uniform, const OpOptions&);
+template Result<ExecOp> GroupImpl::make(calls::Agreed, const OpOptions&);
+template Result<ExecOp> GroupImpl::make(calls::Told, const OpOptions&);
+template Result<ExecOp> GroupImpl::make(calls::Pair, const OpOptions&);
+template Result<ExecOp> GroupImpl::make(calls::Message, const OpOptions&);
 
 }  // namespace regroup

@@ -110,6 +110,8 @@ Status GroupImpl::group_start() {
 
 Status GroupImpl::group_end() {
   if (!std::exchange(grouping_, false)) return {Code::kInvalid, "group_end without group_start"};
+  for (const OpPtr& op : grouped_)
+    if (op->exec.stage) (void)hold(*op->exec.stage);  // an error ends the group object, and these with it
   // Messages after the collectives, so that where in its group a member has them does not matter.
   std::stable_partition(grouped_.begin(), grouped_.end(), [](const OpPtr& op) { return !op->exec.message; });
   engine_.submit_all(std::exchange(grouped_, {}));

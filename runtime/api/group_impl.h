@@ -49,12 +49,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   [[nodiscard]] calls::Site site() const;   // any thread
   const calls::Site& submit_site();          // the same, on the thread that submits
   // A call as an op, on the thread that submits; its buffers may lie on the device.
-  Result<ExecOp> make(calls::Uniform call, const OpOptions& options);
   template <class Call>
-  Result<ExecOp> make(const Call& call, const OpOptions& options) {
-    if (Status s = host_only(call.in, call.out, options); !s) return s.error();
-    return calls::make(submit_site(), call, options);
-  }
+  Result<ExecOp> make(Call call, const OpOptions& options);
   void share(std::shared_ptr<device::Device> device);  // instead of one of its own, before start(); null: nothing
   [[nodiscard]] std::shared_ptr<device::Device> device() const { return stage_ ? stage_->device() : nullptr; }
   Result<Outcome> run(Result<ExecOp> call, const OpOptions& options);  // blocking
@@ -113,7 +109,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   Status find_nccl();
   // group_device.cc
   Status open_device();
-  Status host_only(const void* in, const void* out, const OpOptions& options) const;
+  Status hold(Stage& stage);
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
   Status find_figures(const std::string& coordinator);

@@ -17,6 +17,8 @@ constexpr std::uint32_t kCtas = 8;                   // of a copy-out
 constexpr Duration kPatience = Duration::from_s(10);  // for streams that have not done with their copies
 constexpr std::size_t kGrain = 4096;
 
+std::byte* at(const void* base, const algo::Span& span) { return static_cast<std::byte*>(const_cast<void*>(base)) + span.at; }
+
 }  // namespace
 
 // Copies of one op at a time. `use` counts the ops; words rise to it.
@@ -88,7 +90,8 @@ struct DeviceStage::Shared {
 
 class DeviceStage::Op final : public Stage {
  public:
-  Op(std::shared_ptr<Shared> shared, Slot& slot) : shared_(std::move(shared)), slot_(slot), use_(slot.use) {}
+  Op(std::shared_ptr<Shared> shared, Slot& slot, std::unique_ptr<device::Stream> stream, void* out, Spans writes)
+      : shared_(std::move(shared)), slot_(slot), use_(slot.use), stream_(std::move(stream)), out_(out), writes_(writes.begin(), writes.end()) {}
   ~Op() override { settled(false); }
   [[nodiscard]] Result<bool> arrived() const override {
     if (slot_.arrived.load(std::memory_order_acquire) == use_) return true;
@@ -102,20 +105,23 @@ class DeviceStage::Op final : public Stage {
     slot_.decided.raise(use_);
     if (queued_) slot_.busy.store(false, std::memory_order_release);  // else nobody knows what the stream still does with it
   }
-  Status queue(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes, device::Stream& stream) {
+  Status begin(const void* in, Spans reads) {
     const auto arrived = [shared = shared_, slot = &slot_, use = use_] {
       slot->arrived.store(use, std::memory_order_release);
       std::lock_guard lock(shared->wake_mutex);
       if (shared->wake) shared->wake();
     };
-    const device::Copy copy{out, slot_.out.at, out_bytes, slot_.verdict.word, use_};
-    if (in_bytes != 0)
-      if (Status s = stream.copy(slot_.in.at, in, in_bytes); !s) return s;
-    if (Status s = stream.call(arrived); !s) return s;
-    if (Status s = stream.wait(slot_.decided, use_); !s) return s;
-    if (out_bytes != 0)
-      if (Status s = stream.launch(device::launch_of(copy, kCtas)); !s) return s;
-    if (Status s = stream.record(*slot_.done); !s) return s;
+    for (const algo::Span& span : reads)
+      if (Status s = stream_->copy(at(slot_.in.at, span), at(in, span), span.bytes); !s) return s;
+    return stream_->call(arrived);
+  }
+  Status hold() override {
+    if (Status s = stream_->wait(slot_.decided, use_); !s) return s;
+    for (const algo::Span& span : writes_) {
+      const device::Copy copy{at(out_, span), at(slot_.out.at, span), span.bytes, slot_.verdict.word, use_};
+      if (Status s = stream_->launch(device::launch_of(copy, kCtas)); !s) return s;
+    }
+    if (Status s = stream_->record(*slot_.done); !s) return s;
     queued_ = true;
     return {};
   }
@@ -124,11 +130,20 @@ class DeviceStage::Op final : public Stage {
   std::shared_ptr<Shared> shared_;
   Slot& slot_;
   const std::uint32_t use_;
+  const std::unique_ptr<device::Stream> stream_;  // the caller's
+  void* const out_;
+  const std::vector<algo::Span> writes_;
   bool queued_ = false;
   std::atomic<bool> over_{false};
 };
 
 namespace {
+
+std::size_t end_of(DeviceStage::Spans spans) {
+  std::size_t end = 0;
+  for (const algo::Span& span : spans) end = std::max(end, span.at + span.bytes);
+  return end;
+}
 
 // Of an op that is sure to fail: no stream knows of it, so that its number is taken all the same.
 class Doomed final : public Stage {
@@ -139,6 +154,7 @@ class Doomed final : public Stage {
     return true;
   }
   void settled(bool) override {}
+  Status hold() override { return {}; }
 
  private:
   std::optional<Error> why_;
@@ -195,17 +211,16 @@ bool DeviceStage::holds(const void* memory) const {
   return kind && *kind == device::Memory::kDevice;
 }
 
-Result<DeviceStage::Copies> DeviceStage::begin(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes, void* stream) {
+Result<DeviceStage::Copies> DeviceStage::begin(const void* in, Spans reads, void* out, Spans writes, void* stream) {
   Result<std::unique_ptr<device::Stream>> caller = shared_->device->borrow(stream);
   if (!caller) return caller.error();
   const Result<bool> capturing = (*caller)->capturing();
   if (!capturing) return capturing.error();
   if (*capturing) return {Code::kUnsupported, "a stream that records a graph: an op of a group cannot be replayed"};
-  Result<Slot*> slot = shared_->take(in_bytes, out_bytes);
-  if (slot.code() == Code::kNoMemory) return doomed(slot.error());
+  Result<Slot*> slot = shared_->take(end_of(reads), end_of(writes));
   if (!slot) return slot.error();
-  auto op = std::make_shared<Op>(shared_, **slot);
-  if (Status s = op->queue(in, in_bytes, out, out_bytes, **caller); !s) return s.error();
+  auto op = std::make_shared<Op>(shared_, **slot, std::move(*caller), out, writes);
+  if (Status s = op->begin(in, reads); !s) return s.error();
   return Copies{(*slot)->in.at, (*slot)->out.at, std::move(op)};
 }
 

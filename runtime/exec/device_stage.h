@@ -1,7 +1,7 @@
 // DeviceStage: ops whose buffers lie on a device and that the host carries out, through pinned copies of them.
 //
-// begin() queues on the caller's stream: copy the input here; wait until the op is over; copy the result there, if it was
-// committed. So the op begins after what the stream held, the stream goes on after the commit, an input may be changed by
+// begin() queues on the caller's stream: copy the input here; hold(): wait until the op is over; copy the result there, if it
+// was committed. (The ops of a group all begin before the stream waits for the first of them.) So the op begins after what the stream held, the stream goes on after the commit, an input may be changed by
 // later steps of the stream, and an output is what it was unless the op committed (G8). The stream waits for a word that only
 // our own process writes. The op itself is an op like any other: numbered by its call, begun when its input stands
 // (Stage::arrived), redone from the copy.
@@ -14,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "kernels/device/device.h"
 #include "runtime/exec/plane.h"
@@ -38,9 +39,11 @@ class DeviceStage {
     void* out = nullptr;
     std::shared_ptr<Stage> stage;
   };
-  // `stream`: native() of the caller's. kInvalid: it is none of this device; kUnsupported: it records a graph, in which the
-  // words that it waits for would be the same at every replay; kSystem. Too little pinned memory: an op that is doomed().
-  Result<Copies> begin(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes, void* stream);
+  using Spans = std::span<const algo::Span>;
+  // The spans of the two buffers that the op reads and writes; in the copies they lie at the same offsets. `stream`: native()
+  // of the caller's. kInvalid: it is none of this device; kUnsupported: it records a graph, in which the words that it waits for would be the
+  // same at every replay; kNoMemory: too little pinned memory; kSystem. Nothing was queued then, but after kSystem.
+  Result<Copies> begin(const void* in, Spans reads, void* out, Spans writes, void* stream);
   // For an op that is sure to fail, at every member: with `why`, or by itself. No stream waits for it.
   static Copies doomed(std::optional<Error> why);
 

@@ -41,6 +41,8 @@ class Stage {
   [[nodiscard]] virtual Result<bool> arrived() const = 0;
   // The op is over; committed: `out` is the caller's now, and is given to it. Any thread; only the first call counts.
   virtual void settled(bool committed) = 0;
+  // From here on the caller's stream waits for the op, and then has the result. Once, by the thread that calls.
+  [[nodiscard]] virtual Status hold() = 0;
 };
 
 // One op as an executor sees it. `in` stays valid and unchanged until the op is settled.

@@ -118,6 +118,7 @@ Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
         if (messages) {
           ++queued_messages_;
           if (!told || life_.load() != Life::kActive) op->evicted = evictions_;
+          if (op->evicted != 0 && op->exec.stage) op->exec.stage->settled(false);
           parked = parked || life_.load() != Life::kActive;
         } else if (told && life_.load() == Life::kActive) {
           op->exec.id = ++submitted_;
@@ -310,6 +311,7 @@ void Engine::changed() {
 }
 
 void Engine::wake() {
+  posted_.fetch_add(1, std::memory_order_release);  // who waits in an exchange looks again
   changed();
   progress_wake_.notify_one();
 }

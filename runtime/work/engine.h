@@ -136,6 +136,7 @@ class Engine {
   Step step_messages(Instant deadline);
   void bind(PairMessage& m);
   bool take_back(OpState& op);
+  bool may_go(const OpState& op);
   bool end_message(OpState& op);
   void settle_message(OpState& op);
   void tell_settled();

@@ -21,9 +21,7 @@ void Engine::bind(PairMessage& m) {
 
 void Engine::cancel_message(const OpPtr& op) {
   op->exec.message->cancel.store(true);
-  posted_.fetch_add(1, std::memory_order_release);  // who waits in an exchange looks again
-  changed();
-  progress_wake_.notify_one();
+  wake();
 }
 
 // Where it was asked for and may be. True: the message is over. A send that has its number may be held by its receiver;
@@ -44,6 +42,15 @@ bool Engine::take_back(OpState& op) {
   }
   settle(op, Error{Code::kCancelled, "the message was taken back before it came"});
   return true;
+}
+
+// What it sends stands in host memory. (The plane keeps to the order of those to one peer; a stream sees nothing of a recv
+// before its end.)
+bool Engine::may_go(const OpState& op) {
+  if (!op.exec.message->send || !op.exec.stage) return true;
+  const Result<bool> arrived = op.exec.stage->arrived();
+  if (!arrived) lose(arrived.error());
+  return arrived && *arrived;
 }
 
 Engine::Step Engine::step_messages(Instant deadline) {
@@ -67,13 +74,14 @@ Engine::Step Engine::step_messages(Instant deadline) {
     }
     if (!m.bound) bind(m);
     if (m.pair && !m.pair->counter.ended()) {
-      messages_.push_back(&m);
+      if (may_go(*op)) messages_.push_back(&m);
       continue;
     }
     if (!end_message(*op)) return Step::kStopped;
     settled = true;
   }
   if (settled) return Step::kSettled;
+  if (messages_.empty()) return Step::kBlocked;  // woken when one has arrived
   if (auto stopped = need_plane()) return *stopped;
   for (const OpPtr& op : running_) {
     PairMessage& m = *op->exec.message;

@@ -1,80 +1,11 @@
-// Buffers on a device: what a caller's stream sees, with every transport. On the host device, whose steps are late, or on the one
-// that REGROUP_TEST_DEVICE names (`make gpu-test PART=plans`).
+// Buffers on a device: what a caller's stream sees, with every transport.
 #include <array>
 #include <atomic>
-#include <catch2/catch.hpp>
-#include <cstdlib>
-#include <cstring>
 
-#include "base/clock.h"
-#include "kernels/device/host_device.h"
-#include "tests/conformance/payload.h"
-#include "tests/conformance/world.h"
+#include "tests/conformance/device_side.h"
 
 using namespace regroup;
 using namespace regroup::conformance;
-
-namespace {
-
-constexpr const char* kLate = "host,late_us=400,seed=";
-
-constexpr Duration kBound = Duration::from_s(20);
-
-// A member's stream, and buffers of u64 there and in pinned memory.
-struct Side {
-  std::shared_ptr<device::Device> device;
-  std::unique_ptr<device::Stream> stream;
-  std::size_t count;
-  std::uint64_t *in, *out, *given, *got;  // in, out: on the device
-  Side(Group& group, std::size_t n) : device(group.device()), stream(device->make_stream().value()), count(n) {
-    in = memory(device::Memory::kDevice), out = memory(device::Memory::kDevice);
-    given = memory(device::Memory::kPinned), got = memory(device::Memory::kPinned);
-  }
-  ~Side() {
-    stream.reset();
-    for (auto* at : {in, out}) device->free(device::Memory::kDevice, at);
-    for (auto* at : {given, got}) device->free(device::Memory::kPinned, at);
-  }
-  Side(const Side&) = delete;
-  Side& operator=(const Side&) = delete;
-  std::uint64_t* memory(device::Memory kind) { return static_cast<std::uint64_t*>(*device->allocate(kind, count * 8)); }
-  OpOptions options() const {
-    OpOptions o;
-    o.stream = stream->native();
-    return o;
-  }
-  // By the stream: the input, and a poisoned output.
-  std::string put(const std::vector<std::uint64_t>& input) {
-    if (!stream->finish(now() + kBound)) return "the stream does not end";
-    std::fill(got, got + count, kPoison);
-    std::memcpy(given, input.data(), count * 8);
-    return stream->copy(out, got, count * 8).ok() && stream->copy(in, given, count * 8).ok() ? "" : "copy";
-  }
-  std::string put(int rank, OpId op) {
-    std::vector<std::uint64_t> payload(count);
-    fill(payload, rank, op);
-    return put(payload);
-  }
-  std::vector<std::uint64_t> fetched() {  // what a step behind the op sees
-    if (!stream->copy(got, out, count * 8) || !stream->finish(now() + kBound)) return {};
-    return {got, got + count};
-  }
-};
-
-const char* named_device() { return std::getenv("REGROUP_TEST_DEVICE"); }
-
-World::Tweak with_device() {
-  return [](int rank, Options& o) { o.device = named_device() != nullptr ? named_device() : kLate + std::to_string(rank); };
-}
-
-// Starts the world; nobody may have anything to say against what they saw.
-template <class Body>
-void at_every_rank(World& world, Body body) {
-  REQUIRE(world.start() == "");
-  for (const std::string& said : World::each(world.ranks(), [&](int rank) { return body(world.at(rank), rank); })) CHECK(said == "");
-}
-
-}  // namespace
 
 TEST_CASE("an all-reduce on device buffers begins after its stream's steps, and later steps see the result") {
   const std::string transport = GENERATE(from_range(transports()));
@@ -334,12 +265,11 @@ TEST_CASE("calls that cannot be right on device buffers are refused, and nothing
   cut.cut_bytes = 64;
   CHECK(sum(side.in, side.out, of_other) == "kInvalid: a stream that is not of this device");
   CHECK(sum(side.in, side.out, cut) == "kUnsupported: cut_bytes: not with buffers on a device");
-  REQUIRE(group.group_start().ok());
-  CHECK(group.all_reduce_async(side.in, side.out, 100, DataType::kU64, ReduceOp::kSum, side.options()).wait().code() == Code::kUnsupported);
-  REQUIRE(group.group_end().ok());
-  const std::size_t counts[] = {100};
-  CHECK(group.all_gather_v(side.in, side.out, counts, DataType::kU64, side.options()).code() == Code::kUnsupported);
-  CHECK(group.all_gather_v(side.in, host.data(), counts, DataType::kU64).code() == Code::kUnsupported);
+  const std::size_t counts[] = {100}, short_counts[] = {100, 1};
+  CHECK(group.all_gather_v(side.in, host.data(), counts, DataType::kU64).code() == Code::kInvalid);
+  CHECK(group.all_gather_v(side.in, side.out, short_counts, DataType::kU64, side.options()).code() == Code::kInvalid);
+  CHECK(group.send_recv(side.in, 1, {1, 0}, side.out, 0, {}, DataType::kU64, side.options()).code() == Code::kInvalid);
+  CHECK(side.stream->finish(now() + kBound).ok());  // no stream waits for what was refused
   CHECK(group.all_reduce_async(host.data(), host.data(), 100, DataType::kU64, ReduceOp::kSum).wait()->op == 1);
 
   World plain("shm", 1);

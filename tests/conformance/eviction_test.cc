@@ -1,39 +1,18 @@
 // An eviction is told before anything is begun in the next life.
 #include <atomic>
 #include <catch2/catch.hpp>
-#include <cinttypes>
-#include <nlohmann/json.hpp>
 
-#include "ft/driver/client.h"
+#include "tests/conformance/evict.h"
 #include "tests/conformance/payload.h"
-#include "tests/conformance/world.h"
 
 using namespace regroup;
 using namespace regroup::conformance;
-
-namespace {
-
-// The incarnation that the coordinator knows for a rank; null: none.
-Incarnation incarnation_of(const World& world, const std::string& group, int rank) {
-  const auto text = fetch_status({world.coordinator(), group, ""}, Duration::from_s(5));
-  Incarnation inc;
-  if (!text) return inc;
-  const auto status = nlohmann::json::parse(*text, nullptr, false);
-  if (!status.is_object()) return inc;
-  for (const auto& m : status["members"])
-    if (m.value("replica", -1) == rank)
-      std::sscanf(m.value("incarnation", "").c_str(), "%16" SCNx64 "%16" SCNx64, &inc.hi, &inc.lo);
-  return inc;
-}
-
-}  // namespace
 
 TEST_CASE("what a member submits before it was told of its eviction ends as evicted too, though it is back by then") {
   const std::string transport = GENERATE(from_range(transports()));
   std::uint64_t ins[3] = {1, 1, 1}, outs[3] = {};  // outlive the world, and an op that is still pending then
   World world(transport, 3, [](int, Options& o) { o.wait_timeout_s = 10; });
   REQUIRE(world.start() == "");
-  const std::string group = world.options(0).group;
   const auto step = [&](int rank) {
     std::uint64_t& out = outs[rank] = 0;
     const auto got = world.at(rank).all_reduce(&ins[rank], &out, 1, DataType::kU64, ReduceOp::kSum);
@@ -46,7 +25,7 @@ TEST_CASE("what a member submits before it was told of its eviction ends as evic
   std::uint64_t in[3] = {7, 8, 9}, out[3] = {};
   const auto submit = [&](int i) { return evicted.all_reduce_async(&in[i], &out[i], 1, DataType::kU64, ReduceOp::kSum); };
   Work first = submit(0);
-  REQUIRE(report_death({world.coordinator(), group, ""}, incarnation_of(world, group, 2), Duration::from_s(5)).ok());
+  REQUIRE(evict(world, 2).ok());
   const auto come_back = [&]() -> std::string {
     if (!eventually([&] { return evicted.view().epoch > before; })) return "not back";
     Work second = submit(1);  // its caller still counts the steps of the life that is over

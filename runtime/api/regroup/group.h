@@ -128,7 +128,7 @@ class REGROUP_API Group {
                           void* out, std::span<const std::size_t> out_counts, std::span<const std::size_t> out_at,
                           DataType type, const OpOptions& options = {});
 
-  // count: of this member. counts, at and out: at the root only.
+  // count: of this member. counts, at and out: of the root; not looked at elsewhere.
   Result<Outcome> gather_v(const void* in, std::size_t count, void* out, std::span<const std::size_t> counts,
                            std::span<const std::size_t> at, DataType type, MemberId root,
                            const OpOptions& options = {});

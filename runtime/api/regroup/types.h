@@ -75,8 +75,10 @@ struct OpOptions {
   // the result, or the output as it was where the op failed: Work::wait() tells which, and need not be called before. A
   // blocking call, or a wait, returns when the op is committed; that the output stands only the stream knows. The input may
   // be changed by later steps of the stream, which must live until then. A barrier may have a stream too (not the default
-  // one). kUnsupported: the v forms, send_recv, messages, calls that cut_bytes would cut, calls between group_start and
-  // group_end, a stream that records a graph. After kSystem (the device is lost) the group object has ended. An eviction lets
+  // one). Calls between group_start and group_end all read their inputs before the stream waits for the first of them, so a
+  // recv and a send of one stream go there, as with NCCL. kUnsupported: calls that cut_bytes would cut, a stream that records
+  // a graph. kNoMemory: of pinned memory; a collective then fails at all members, a message is not submitted.
+  // After kSystem (the device is lost) the group object has ended. An eviction lets
   // the streams go on, with outputs as they were: what they do then must not count, and on_restored must let it run out.
   void* stream = nullptr;
 };
