@@ -144,6 +144,7 @@ class Stepper {
     if (ok) {
       for (OpId k = 1; k <= what.op; ++k) outcome(k) = source->outcomes[k - 1];
       p_.copied = static_cast<u8>(what.op);
+      p_.founded = source->founded;
       p_.counter.start_at(what.op);
     }
     feed(LevelReached{what.plan, what.op, ok});
