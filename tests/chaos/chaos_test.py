@@ -43,6 +43,16 @@ class Chaos(unittest.TestCase):
         if os.geteuid() == 0:
             self.assertFalse([s for s in found["skipped"] if s.startswith("partition")], found["skipped"])
 
+    def test_members_with_buffers_on_a_device(self):
+        done, found, left = chaos("--members", "3", "--seconds", "8", "--seed", "5", "--faults", "kill,stop,join", "--arenas", "shm,tcp",
+                                  "--device", "host,late_us=100")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        for key in ("wrong_results", "lost_steps", "hangs", "unexpected_ends"):
+            self.assertEqual(found[key], 0, done.stdout)
+        self.assertGreater(found["faults"]["kill"], 1, done.stdout)
+        self.assertGreater(found["ops"], 50)
+        self.assertEqual(left, [])
+
     def test_without_the_commit_rule_it_turns_red(self):
         # A pause is enough: the others go on, and what the paused one commits when it wakes is not what they have.
         done, found, left = chaos("--members", "4", "--seconds", "8", "--seed", "1", "--faults", "stop,kill", "--arenas", "shm",
@@ -53,7 +63,7 @@ class Chaos(unittest.TestCase):
 
     def test_bad_input_is_an_error_that_names_it(self):
         for arguments, word in ((["--faults", "kill,earthquake"], "earthquake"), (["--arenas", "moon"], "moon"),
-                                (["--members", "1"], "members"), (["--seconds", "0"], "seconds"), (["--max-bytes", "4"], "bytes"),
+                                (["--members", "1"], "members"), (["--device", "gpu"], "device"), (["--seconds", "0"], "seconds"), (["--max-bytes", "4"], "bytes"),
                                 (["--arenas", "shm", "--faults", "partition"], "none of the faults")):
             done, found, _ = chaos(*arguments)
             self.assertEqual(done.returncode, 2, done.stdout)

@@ -41,6 +41,7 @@ struct ChaosArguments {
   std::size_t max_bytes = 4 << 20;
   double hang_s = 30;  // a wait for members that takes longer is a hang
   int spared = 0;      // ranks below this one are never killed
+  std::string device;  // that the buffers lie on (Options::device); empty: host memory
   std::string json;
   bool keep = false;  // the folder with flight records, also when nothing was found
 };

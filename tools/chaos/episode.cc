@@ -134,6 +134,10 @@ std::uint64_t Episode::epoch_before(Bits victims, Instant from) const {
 
 void Episode::recovered(const std::string& kind, Duration view, Duration commit) {
   tally_.recovered(kind, name_of(setup_.arena), how_ + ", cycle " + std::to_string(cycles_), view, commit);
+  if (view.ms() <= Tally::kSlowOther_ms || kind.starts_with("partition")) return;  // a slow host may take that long
+  const std::string name = "cycle-" + std::to_string(cycles_);
+  fleet_.set_apart(name);
+  tally_.find("a recovery of " + std::to_string(view.ms()) + " ms: " + fleet_.folder() + "/" + name);
 }
 
 Status Episode::measure(const std::string& kind, Bits victims, Instant from, Instant since) {

@@ -50,6 +50,7 @@ Status Fleet::start() {
   s.depth = setup_.depth;
   s.follow = setup_.follow;
   std::strncpy(s.transport, setup_.arena == Arena::kTcp ? "tcp" : "auto", sizeof s.transport - 1);
+  std::strncpy(s.device, setup_.arguments.device.c_str(), sizeof s.device - 1);
   if (Status started = start_coordinator(); !started.ok()) return started;
   slots_of_.resize(s.ranks);
   for (int rank = 0; rank < setup_.arguments.members; ++rank) {
@@ -203,6 +204,14 @@ std::string Fleet::describe() {
   }
   flight_records();
   return out + "  coordinator:\n" + coordinator_.said() + "  log and flight records: " + folder_ + "\n";
+}
+
+void Fleet::set_apart(const std::string& name) {
+  const std::filesystem::path to = std::filesystem::path(folder_) / name;
+  std::error_code ignored;
+  std::filesystem::create_directory(to, ignored);
+  std::ofstream(to / "processes") << describe();
+  for (const std::string& file : flight_records()) std::filesystem::rename(file, to / std::filesystem::path(file).filename(), ignored);
 }
 
 Fleet::~Fleet() {

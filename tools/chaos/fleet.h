@@ -73,6 +73,8 @@ class Fleet {
   std::string describe();
   [[nodiscard]] const std::string& folder() const { return folder_; }
   void keep() { keep_ = true; }
+  // Keeps what all know now (flight records, what they said) in a folder of that name below folder(); stopped workers go on.
+  void set_apart(const std::string& name);
   [[nodiscard]] std::uint64_t lost_views() const;
 
  private:

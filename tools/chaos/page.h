@@ -25,7 +25,7 @@ struct SeenView {
 };
 
 struct Settings {
-  static constexpr std::uint32_t kLayout = 2;
+  static constexpr std::uint32_t kLayout = 3;
   std::uint32_t layout = kLayout;
   std::uint32_t ranks = 0;
   std::uint64_t seed = 0;
@@ -33,6 +33,7 @@ struct Settings {
   std::uint32_t depth = 1;      // ops in flight at most; over 1 there is no registered state
   std::uint32_t follow = 0;     // 1: more of it, and who comes back catches up with it while the others go on
   char transport[16] = {};
+  char device[64] = {};  // Options::device
 };
 
 struct Slot {

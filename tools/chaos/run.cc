@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "tools/chaos/episode.h"
+#include "tools/chaos/page.h"
 #include "tools/chaos/report.h"
 
 namespace regroup::chaos {
@@ -35,6 +36,8 @@ Status check(const ChaosArguments& a) {
   if (a.spared < 0 || a.spared > a.members - 2) return {Code::kConfig, "spare: at least two members must be left to kill"};
   if (!(a.seconds > 0 && a.seconds <= 1e6)) return {Code::kConfig, "seconds: more than 0, at most 1,000,000"};
   if (!(a.hang_s >= 1 && a.hang_s <= 3600)) return {Code::kConfig, "hang bound: 1 to 3600 s"};
+  const bool device = a.device == "host" || a.device.starts_with("host,") || a.device.starts_with("cuda:");
+  if (!a.device.empty() && (!device || a.device.size() >= sizeof(Settings::device))) return {Code::kConfig, "device: cuda:N or host"};
   if (a.max_bytes < 8 || a.max_bytes > (1u << 30)) return {Code::kConfig, "bytes: 8 B to 1 GiB"};
   return {};
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "kernels/device/device.h"
 #include "regroup/regroup.h"
 #include "tools/chaos/page.h"
 #include "tools/chaos/program.h"
@@ -68,19 +69,40 @@ class Worker {
     };
   }
 
-  struct Buffers {
-    void *in = nullptr, *out = nullptr;
+  struct Buffers {  // there: where the op's are, on the device; else the same
+    void *in = nullptr, *out = nullptr, *in_there = nullptr, *out_there = nullptr;
   };
   struct Pending {
     StepOp op;
     std::uint64_t step = 0;
     std::int64_t begin_ns = 0;
-    std::byte *in = nullptr, *out = nullptr;
+    std::byte *in = nullptr, *out = nullptr, *in_there = nullptr, *out_there = nullptr;
     Work work;
+    [[nodiscard]] std::size_t bytes() const { return op.count * size_of(op.type); }
   };
+
+  // Buffers on a device are pinned memory here, which is filled and checked, and the device's there.
+  Status allocate_on(device::Device& device, std::size_t bytes) {
+    auto stream = device.make_stream();
+    if (!stream.ok()) return stream.error();
+    stream_ = std::move(*stream);
+    options_.stream = stream_->native();
+    for (std::uint32_t i = 0; i < page_.settings.depth; ++i) {
+      Buffers& b = private_.emplace_back();
+      for (auto [memory, kind] : {std::pair{&b.in, device::Memory::kPinned}, {&b.out, device::Memory::kPinned},
+                                  {&b.in_there, device::Memory::kDevice}, {&b.out_there, device::Memory::kDevice}}) {
+        auto allocated = device.allocate(kind, bytes);  // until the process ends
+        if (!allocated.ok()) return allocated.error();
+        *memory = *allocated;
+      }
+    }
+    registered_ = private_;
+    return {};
+  }
 
   Status allocate() {
     const std::size_t bytes = program_.buffer_bytes();
+    if (device_ = group_->device(); device_) return allocate_on(*device_, bytes);
     for (std::uint32_t i = 0; i < page_.settings.depth; ++i) {
       for (Buffers* b : {&registered_.emplace_back(), &private_.emplace_back()}) {
         for (void** memory : {&b->in, &b->out}) {
@@ -92,6 +114,7 @@ class Worker {
           if (!allocated.ok()) return allocated.error();
           *memory = *allocated;
         }
+        b->in_there = b->in, b->out_there = b->out;
       }
     }
     return {};
@@ -105,11 +128,26 @@ class Worker {
     const std::size_t offset = p.op.offset * size_of(p.op.type);
     p.in = static_cast<std::byte*>(b.in) + offset;
     p.out = p.op.in_place ? p.in : static_cast<std::byte*>(b.out) + offset;
-    const std::size_t bytes = p.op.count * size_of(p.op.type);
+    p.in_there = static_cast<std::byte*>(b.in_there) + offset;
+    p.out_there = p.op.in_place ? p.in_there : static_cast<std::byte*>(b.out_there) + offset;
     program_.fill(p.op, step, rank_, p.in);
-    if (!p.op.in_place) std::memset(p.out, 0xa5, bytes);
+    if (!p.op.in_place) std::memset(p.out, 0xa5, p.bytes());
+    if (stream_) both(p, [this](std::byte* here, std::byte* there, std::size_t bytes) { return stream_->copy(there, here, bytes); });
     p.begin_ns = now().ns;
     return p;
+  }
+
+  // The op's memory there and here: `copy` it. An error is the device's end, which the op tells of.
+  template <class Copy>
+  void both(const Pending& p, Copy copy) {
+    if (p.bytes() == 0) return;
+    (void)copy(p.in, p.in_there, p.bytes());
+    if (!p.op.in_place) (void)copy(p.out, p.out_there, p.bytes());
+  }
+  // What a step of the stream behind the op sees.
+  Status fetch(const Pending& p) {
+    both(p, [this](std::byte* here, std::byte* there, std::size_t bytes) { return stream_->copy(here, there, bytes); });
+    return stream_->finish(now() + Duration::from_s(static_cast<std::int64_t>(kWaitS)));
   }
 
   // As many ops as the first one says, all in flight; then waits for each.
@@ -120,7 +158,10 @@ class Worker {
     Status bad;
     bool evicted = false;
     const auto take = [&](Pending& p, const Result<Outcome>& outcome) {
-      if (!outcome.ok()) {
+      const Status fetched = stream_ ? fetch(p) : Status{};
+      if (outcome.ok() && !fetched.ok()) {
+        bad = fetched;
+      } else if (!outcome.ok()) {
         if (outcome.code() == Code::kEvicted) evicted = true;
         else if (bad.ok()) bad = outcome.error();
       } else if (!evicted && bad.ok()) {
@@ -129,12 +170,12 @@ class Worker {
     };
     if (n == 1) {
       Pending p = prepare(first, 0);
-      take(p, group_->all_reduce(p.in, p.out, p.op.count, p.op.type, p.op.op));
+      take(p, group_->all_reduce(p.in_there, p.out_there, p.op.count, p.op.type, p.op.op, options_));
     } else {
       std::vector<Pending> pending;
       for (std::uint32_t i = 0; i < n; ++i) {
         Pending& p = pending.emplace_back(prepare(first + i, i));
-        p.work = group_->all_reduce_async(p.in, p.out, p.op.count, p.op.type, p.op.op);
+        p.work = group_->all_reduce_async(p.in_there, p.out_there, p.op.count, p.op.type, p.op.op, options_);
       }
       for (Pending& p : pending) take(p, p.work.wait());
     }
@@ -199,6 +240,9 @@ class Worker {
   std::vector<std::unique_ptr<std::byte[]>> owned_;
   std::vector<Buffers> registered_, private_;
   std::uint32_t life_ = 0;
+  std::shared_ptr<device::Device> device_;
+  std::unique_ptr<device::Stream> stream_;  // null: no device
+  OpOptions options_;
   std::unique_ptr<Group> group_;  // last: its threads see the members above
 };
 
@@ -216,6 +260,7 @@ int run_worker(int page_fd, int slot) {
     return 1;
   }
   options->transport = page->settings.transport;
+  options->device = page->settings.device;
   options->join_timeout_s = kJoinS;
   options->wait_timeout_s = kWaitS;
   const auto rank = static_cast<std::uint32_t>(options->rank);

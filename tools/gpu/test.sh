@@ -1,7 +1,8 @@
 #!/bin/bash
 # test.sh PART: builds for the GPU of this machine and runs one part of the tests on it; `make gpu-test PART=...`.
 # Parts so far: kernels (every launch on the GPU against the host's bits, also under compute-sanitizer where that is present); plans
-# (groups of threads with buffers on the GPU: stream order, deaths, failed ops).
+# (groups of threads with buffers on the GPU: stream order, deaths, failed ops); kills (processes that share the GPU, killed,
+# stopped and joined again, every result checked).
 # Writes bench/results/gpu-PART.json as it ends. Exit status: 0 passed; 1 failed; 2 cannot be run here.
 set -euo pipefail
 cd "${BASH_SOURCE[0]%/*}/../.."
@@ -10,7 +11,8 @@ part=${1:-kernels}
 case $part in
   kernels) programs=(kernels_test cuda_bodies_test device_test) ;;
   plans) programs=(conformance_device_test) ;;
-  *) cannot "no part '$part': there are kernels, plans" ;;
+  kills) programs=(regroup regroup-chaos-worker) ;;
+  *) cannot "no part '$part': there are kernels, plans, kills" ;;
 esac
 gpu_build OFF "${programs[@]}"
 gpu_names
@@ -19,15 +21,20 @@ run() {
   echo "=== $*"
   "$@" || status=1
 }
+mkdir -p bench/results
 export REGROUP_NEED_GPU=1 REGROUP_TEST_DEVICE=cuda:0  # without one the tests would pass on the host device alone
-for program in "${programs[@]}"; do run "$build/bin/$program"; done
+if [[ $part == kills ]]; then
+  run "$build/bin/regroup" chaos --members 3 --seconds 150 --seed 1 --arenas shm,tcp --device cuda:0 \
+    --faults kill,view_change_kill,stop,coordinator,duplicate,join --hang 60 --json bench/results/gpu-kills-chaos.json
+else
+  for program in "${programs[@]}"; do run "$build/bin/$program"; done
+fi
 sanitizer="not present"
 [[ $part == kernels ]] || sanitizer="of the part kernels only"
 if [[ $part == kernels ]] && command -v compute-sanitizer >/dev/null; then
   sanitizer=passed
   compute-sanitizer --error-exitcode 9 "$build/bin/device_test" "*on a device*" || { sanitizer=failed status=1; }
 fi
-mkdir -p bench/results
 python3 - "$part" "$status" "$device" "$driver" "$commit" "$sanitizer" <<'PY'
 import json
 import sys

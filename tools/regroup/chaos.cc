@@ -55,6 +55,7 @@ void add_chaos(CLI::App& app, int& status) {
   c->add_option("--max-bytes", a->max_bytes, "of an all-reduce")->transform(CLI::AsSizeValue(false))->capture_default_str();
   c->add_option("--hang", a->hang_s, "seconds after which a wait for members is a hang")->capture_default_str();
   c->add_option("--spare", a->spared, "ranks below this one are never killed: their memory is watched for longer")->capture_default_str();
+  c->add_option("--device", a->device, "that the buffers lie on: cuda:N, or host, a simulated one (host memory)");
   c->add_option("--json", a->json, "write the result to this file");
   c->add_flag("--keep", a->keep, "keep the folder with log and flight records");
   c->callback([a, faults, arenas, &status] { status = run_chaos(*a, *faults, *arenas); });
