@@ -1,10 +1,10 @@
 // DeviceStage: ops whose buffers lie on a device and that the host carries out, through pinned copies of them.
 //
 // begin() queues on the caller's stream: copy the input here; hold(): wait until the op is over; copy the result there, if it
-// was committed. (The ops of a group all begin before the stream waits for the first of them.) So the op begins after what the stream held, the stream goes on after the commit, an input may be changed by
-// later steps of the stream, and an output is what it was unless the op committed (G8). The stream waits for a word that only
-// our own process writes. The op itself is an op like any other: numbered by its call, begun when its input stands
-// (Stage::arrived), redone from the copy.
+// was committed. (The ops of a group all begin before the stream waits for the first of them.) So the op begins after what the
+// stream held, the stream goes on after the commit, an input may be changed by later steps of the stream, and an output is
+// what it was unless the op committed (G8). The stream waits for a word that only our own process writes. The op itself is an
+// op like any other: numbered by its call, begun when its input stands (Stage::arrived), redone from the copy.
 // Ownership: holds the device; copies live until the stream has done with them. A stream that still has not when this is
 // destroyed, 10 s later, keeps them for good. Pinned memory is as much as the ops that a stream had not done with at a time
 // took. Threading: begin() and destruction by one thread at a time, the rest by any.
@@ -41,8 +41,8 @@ class DeviceStage {
   };
   using Spans = std::span<const algo::Span>;
   // The spans of the two buffers that the op reads and writes; in the copies they lie at the same offsets. `stream`: native()
-  // of the caller's. kInvalid: it is none of this device; kUnsupported: it records a graph, in which the words that it waits for would be the
-  // same at every replay; kNoMemory: too little pinned memory; kSystem. Nothing was queued then, but after kSystem.
+  // of the caller's. kInvalid: it is none of this device; kUnsupported: it records a graph, in which the words that it waits
+  // for would be the same at every replay; kNoMemory: too little pinned memory; kSystem. Only after kSystem anything is queued.
   Result<Copies> begin(const void* in, Spans reads, void* out, Spans writes, void* stream);
   // For an op that is sure to fail, at every member: with `why`, or by itself. No stream waits for it.
   static Copies doomed(std::optional<Error> why);
