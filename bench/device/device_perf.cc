@@ -1,6 +1,7 @@
 // device_perf: what the kernels of a device move in a second, beside what its own copy does in the same run.
 //
-// Every kernel's rounds alternate with the copy's; both are medians. share: the kernel's traffic over the copy's.
+// Every kernel's rounds alternate with the copy's; both are medians. share: the kernel's traffic over the copy's. --gemm N: also
+// how much slower a product of N x N matrices of bf16 gets beside the first reduction.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -8,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/clock.h"
-#include "bench/device/cases.h"
+#include "bench/device/beside.h"
 #include "bench/stats.h"
 #include "bench/text.h"
 #include "kernels/open_device.h"
@@ -24,6 +25,8 @@ struct Line {
   std::string device = "cuda:0", bytes = "256M", json;
   std::vector<std::uint32_t> ctas{2, 4, 16, 132, 1056};
   int rounds = 7, launches = 20;
+  std::size_t gemm = 0;
+  std::string cublas;
 };
 
 // Seconds of one launch, over a round of them.
@@ -61,6 +64,16 @@ Status measure(device::Device& device, const Line& line, std::size_t bytes, nloh
   return {};
 }
 
+Status measure_gemm(device::Device& device, const Line& line, std::size_t bytes, nlohmann::json& rows) {
+  const auto buffers = DeviceBuffers::make(device, bytes);
+  if (!buffers) return buffers.error();
+  const auto gemm = Gemm::make(device, line.gemm, line.cublas);
+  if (!gemm) return gemm.error();
+  const std::vector<DeviceCase> kernels = (*buffers)->kernels();
+  const auto reduce = std::find_if(kernels.begin(), kernels.end(), [](const DeviceCase& c) { return c.name.starts_with("reduce"); });
+  return measure_beside(device, **gemm, *reduce, {line.ctas, line.rounds, line.launches}, rows);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -71,6 +84,9 @@ int main(int argc, char** argv) {
   app.add_option("--ctas", line.ctas, "blocks of a launch, several with commas")->delimiter(',')->check(CLI::Range(1, 65535))->capture_default_str();
   app.add_option("--rounds", line.rounds, "of the kernel and of the copy in turn")->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--launches", line.launches, "in a round")->check(CLI::Range(1, 100000))->capture_default_str();
+  app.add_option("--gemm", line.gemm, "also a product of matrices of so many rows and columns beside a reduction; 0: none")
+      ->check(CLI::Range(0, 32768));
+  app.add_option("--cublas", line.cublas, "the library for it (default: libcublas.so.13 or .12)");
   app.add_option("--json", line.json, "file to write the rows to");
   CLI11_PARSE(app, argc, argv);
   const auto fail = [](const Error& e) {
@@ -87,6 +103,12 @@ int main(int argc, char** argv) {
   std::printf("# %s, buffers of %s, medians of %d rounds of %d launches\n", (*device)->name(), format_bytes(*bytes).c_str(), line.rounds,
               line.launches);
   if (Status s = measure(**device, line, *bytes, all["rows"]); !s) return fail(s.error());
+  if (line.gemm != 0)
+    if (Status s = measure_gemm(**device, line, *bytes, all["beside"]); !s) {
+      if (s.code() != Code::kUnavailable) return fail(s.error());
+      std::printf("# no product of matrices: %s\n", s.error().detail.c_str());  // the rest is measured all the same
+      all["beside"] = s.error().detail;
+    }
   if (!line.json.empty() && !(std::ofstream(line.json) << all.dump(1) << '\n'))
     return fail({Code::kConfig, "--json: cannot write " + line.json});
   return 0;

@@ -42,7 +42,7 @@ class DeviceStage {
   using Spans = std::span<const algo::Span>;
   // The spans of the two buffers that the op reads and writes; in the copies they lie at the same offsets. `stream`: native()
   // of the caller's. kInvalid: it is none of this device; kUnsupported: it records a graph, in which the words that it waits
-  // for would be the same at every replay; kNoMemory: too little pinned memory; kSystem. Only after kSystem anything is queued.
+  // for would be the same at every replay; kNoMemory: too little pinned memory; kSystem. Nothing was queued then, except perhaps after kSystem.
   Result<Copies> begin(const void* in, Spans reads, void* out, Spans writes, void* stream);
   // For an op that is sure to fail, at every member: with `why`, or by itself. No stream waits for it.
   static Copies doomed(std::optional<Error> why);

@@ -97,12 +97,15 @@ class Device(unittest.TestCase):
     def test_every_kernel_has_a_row_on_the_simulated_device(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "r.json")
-            done = run("device_perf", "--device", "host", "--bytes", "64K", "--ctas", "1,3", "--rounds", "1", "--launches", "2", "--json", path)
+            done = run("device_perf", "--device", "host", "--bytes", "64K", "--ctas", "1,3", "--rounds", "1", "--launches", "2", "--gemm", "48",
+                       "--json", path)
             self.assertEqual(done.returncode, 0, done.stderr)
             with open(path) as file:
                 report = json.load(file)
         self.assertEqual((report["device"], report["bytes"], len(report["rows"])), ("host", 65536, 20))
         self.assertTrue(all(row["gbs"] > 0 and row["copy_gbs"] > 0 for row in report["rows"]))
+        self.assertEqual([(row["kernel"], row["ctas"]) for row in report["beside"]], [("reduce 2 to 1, f32", 1), ("reduce 2 to 1, f32", 3)])
+        self.assertTrue(all(row["alone_us"] > 0 and row["beside_us"] > 0 and row["kernel_launches"] > 0 for row in report["beside"]))
 
     def test_what_cannot_be_measured_is_refused(self):
         for flags, status in ((["--device", "gpu"], 1), (["--device", "host", "--bytes", "5000"], 1), (["--device", "cuda:1000"], 2)):
