@@ -28,10 +28,12 @@ Result<std::unique_ptr<Device>> open_host(std::string_view faults, const std::st
     std::uint64_t* const field = key == "late_us"       ? &late_us
                                  : key == "seed"        ? &f.seed
                                  : key == "fail_at"     ? &f.fail_at
+                                 : key == "queues"      ? &f.queues
+                                 : key == "closed"      ? &f.closed
                                  : key == "most_pinned" ? &f.most_pinned
                                                         : nullptr;
     if (field == nullptr || !number(value, *field) || late_us > 60'000'000)
-      return {Code::kConfig, "device: '" + all + "': late_us=N (at most a minute), seed=N, fail_at=N or most_pinned=N were meant"};
+      return {Code::kConfig, "device: '" + all + "': late_us=N (at most a minute), seed=N, fail_at=N, queues=N, closed=N or most_pinned=N were meant"};
     faults.remove_prefix(end);
   }
   f.late = Duration::from_us(static_cast<std::int64_t>(late_us));

@@ -4,6 +4,7 @@
 #include <cuda_runtime_api.h>
 
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "kernels/cuda/entries.h"
+#include "kernels/cuda/lending.h"
 
 namespace regroup::device {
 namespace {
@@ -24,6 +26,7 @@ constexpr std::size_t kFlagsAtOnce = 64;
 struct Driver {
   CUresult (*write)(CUstream, CUdeviceptr, cuuint32_t, unsigned) = nullptr;
   CUresult (*wait)(CUstream, CUdeviceptr, cuuint32_t, unsigned) = nullptr;
+  cuda::Addresses addresses;
 };
 
 template <class F>
@@ -45,6 +48,7 @@ struct Shared {
   mutable Status health;
   std::vector<std::byte*> flags;  // host-mapped memory
   std::size_t used = kFlagsAtOnce;
+  std::multiset<const std::byte*> opened;  // of other processes
 
   ~Shared() {
     for (std::byte* page : flags) cudaFreeHost(page);
@@ -235,6 +239,45 @@ class CudaDevice final : public Device {
     if (a.type == cudaMemoryTypeDevice && a.device == shared_->ordinal) return Memory::kDevice;
     return {Code::kInvalid, std::string("memory that is not of ") + name()};
   }
+  Result<Loan> lend(const void* memory) override {
+    const Result<Memory> kind = kind_of(memory);
+    if (!kind) return kind.error();
+    if (*kind != Memory::kDevice) return {Code::kInvalid, "memory that is not kDevice"};
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
+    const Loan loan = cuda::lend(shared_->driver.addresses, shared_->ordinal, memory);
+    if (loan.maker == 0) return {Code::kUnsupported, "memory that CUDA IPC cannot export: not from cudaMalloc"};
+    return loan;
+  }
+  Result<const std::byte*> open(const Loan& loan) override {
+    const Here here(*shared_);
+    if (!here.status) return here.status.error();
+    const std::byte* at = nullptr;
+    bool foreign = false;
+    // Whatever it says is about that memory, or its owner, who may be dying: this device is not lost by it.
+    if (const cudaError_t error = cuda::open(loan, shared_->ordinal, at, foreign); error != cudaSuccess) {
+      (void)cudaGetLastError();
+      return {error == cudaErrorNotSupported ? Code::kUnsupported : Code::kUnavailable,
+              std::string("device memory of a peer: ") + cudaGetErrorString(error) + " (CUDA error " + std::to_string(error) + ")"};
+    }
+    if (foreign) {
+      std::lock_guard lock(shared_->mutex);
+      shared_->opened.insert(at);
+    }
+    return at;
+  }
+  void close(const std::byte* allocation) override {
+    const Here here(*shared_);
+    if (!here.status) return;
+    bool foreign = false;
+    {
+      std::lock_guard lock(shared_->mutex);
+      const auto at = shared_->opened.find(allocation);
+      foreign = at != shared_->opened.end();
+      if (foreign) shared_->opened.erase(at);
+    }
+    cuda::close(allocation, foreign);
+  }
   Result<Flag> make_flag() override {
     const Here here(*shared_);
     if (!here.status) return here.status.error();
@@ -275,6 +318,7 @@ class CudaDevice final : public Device {
     if (of != shared_->ordinal) return {Code::kInvalid, "a stream that is not of " + name_};
     return std::unique_ptr<Stream>(new CudaStream(shared_, static_cast<cudaStream_t>(native), false));
   }
+  [[nodiscard]] bool may_stall() const override { return true; }
   [[nodiscard]] Status health() const override { return shared_->state(); }
 
  private:
@@ -328,6 +372,10 @@ Result<std::unique_ptr<Device>> make_cuda_device(int ordinal) {
   if (Status s = shared->check(find("cuStreamWriteValue32", shared->driver.write), "cuStreamWriteValue32"); !s)
     return s.error();
   if (Status s = shared->check(find("cuStreamWaitValue32", shared->driver.wait), "cuStreamWaitValue32"); !s)
+    return s.error();
+  if (Status s = shared->check(find("cuMemGetAddressRange", shared->driver.addresses.range), "cuMemGetAddressRange"); !s)
+    return s.error();
+  if (Status s = shared->check(find("cuPointerGetAttribute", shared->driver.addresses.attribute), "cuPointerGetAttribute"); !s)
     return s.error();
   return std::unique_ptr<Device>(new CudaDevice(shared, "cuda:" + std::to_string(ordinal) + " " + properties.name));
 }

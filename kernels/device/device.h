@@ -58,6 +58,16 @@ struct Flag {
   [[nodiscard]] std::uint32_t value() const { return word->load(std::memory_order_acquire); }
 };
 
+// Device memory that may be read through other devices: of other ranks of this process, and of other processes of its host.
+// Plain bytes, for words in shared memory.
+struct Loan {
+  std::uint32_t maker = 0;     // whose ticket it is: the kind of device that can open it; 0: nothing is lent
+  std::uint64_t id = 0;        // of the allocation; no other one of its lender has it later
+  std::uint64_t bytes = 0;     // of the allocation
+  std::uint64_t offset = 0;    // in it, of what was asked for
+  alignas(8) std::array<std::byte, 88> ticket{};
+};
+
 // A place in a stream, by record(). Before the first record() it counts as reached.
 class Event {
  public:
@@ -93,11 +103,20 @@ class Device {
   virtual void free(Memory kind, void* memory) = 0;
   // kInvalid: `memory` is not of this device (a pointer into an allocation counts).
   [[nodiscard]] virtual Result<Memory> kind_of(const void* memory) const = 0;
+  // For who shares this memory's GPU or reaches it from its own. kUnsupported: this memory cannot be lent; kInvalid: it is
+  // not of this device, or not kDevice.
+  virtual Result<Loan> lend(const void* memory) = 0;
+  // The allocation that somebody lent, to be read here until close(), whatever becomes of its owner. kUnsupported: this
+  // device cannot reach it; kUnavailable: it is gone. close() may wait for streams of the whole device.
+  virtual Result<const std::byte*> open(const Loan& loan) = 0;
+  virtual void close(const std::byte* allocation) = 0;
   virtual Result<Flag> make_flag() = 0;  // 0; lives as long as the device
   virtual Result<std::unique_ptr<Event>> make_event() = 0;
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
   // A stream of the caller's by its native(), which stays the caller's. kInvalid: it is none of this device.
   virtual Result<std::unique_ptr<Stream>> borrow(void* native) = 0;
+  // A stream that waits for a word may hold up others (probe.h finds out).
+  [[nodiscard]] virtual bool may_stall() const = 0;
   // kOk, or why it is lost.
   [[nodiscard]] virtual Status health() const = 0;
 };

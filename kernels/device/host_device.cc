@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "kernels/device/lent_memory.h"
 
 namespace regroup::device {
 namespace {
@@ -29,9 +30,12 @@ struct Shared {
   struct Block {
     std::size_t bytes;
     Memory kind;
+    LentMemory lent;  // kDevice: where it lies
   };
   std::map<const std::byte*, Block> blocks;
   std::deque<std::atomic<std::uint32_t>> flags;
+  std::uint64_t streams = 0;                             // ever made
+  std::map<std::uint64_t, const void*> waits;  // Faults::queues: the stream of a queue that waits for a word
 
   [[nodiscard]] Result<Memory> kind_of(const void* memory, std::size_t bytes) const {
     const auto* at = static_cast<const std::byte*>(memory);
@@ -57,11 +61,18 @@ class HostEvent final : public Event {
 
 class HostStream final : public Stream {
  public:
-  explicit HostStream(std::shared_ptr<Shared> shared) : shared_(std::move(shared)), thread_([this] { loop(); }) {}
+  explicit HostStream(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {
+    {
+      std::lock_guard lock(shared_->mutex);
+      queue_number_ = shared_->streams++ % std::max<std::uint64_t>(shared_->faults.queues, 1);
+    }
+    thread_ = std::thread([this] { loop(); });
+  }
   ~HostStream() override {
     {
       std::lock_guard lock(shared_->mutex);
       closed_ = true;
+      release();
     }
     shared_->changed.notify_all();
     thread_.join();
@@ -102,7 +113,7 @@ class HostStream final : public Stream {
   }
   Status raise(Flag flag, std::uint32_t value) override { return push({{}, [=] { flag.raise(value); }}); }
   Status wait(Flag flag, std::uint32_t at_least) override {
-    return push({[=] { return flag.value() >= at_least; }, {}});
+    return push({[=] { return flag.value() >= at_least; }, {}, true});
   }
   Status call(std::function<void()> function) override { return push({{}, std::move(function)}); }
   [[nodiscard]] Result<bool> capturing() const override { return false; }
@@ -126,6 +137,7 @@ class HostStream final : public Stream {
   struct Step {
     std::function<bool()> ready;  // asked below the mutex; empty: at once
     std::function<void()> work;
+    bool word = false;  // `ready` looks at one
   };
   struct Range {
     const void* at;
@@ -153,16 +165,26 @@ class HostStream final : public Stream {
         shared_->changed.wait(lock);
         continue;
       }
-      if (queue_.front().ready && !queue_.front().ready()) {
+      if (held_up() || (queue_.front().ready && !queue_.front().ready())) {
+        if (!held_up() && queue_.front().word) shared_->waits[queue_number_] = this;
         shared_->changed.wait_for(lock, std::chrono::nanoseconds(kGlance.ns));
         continue;
       }
+      release();
       const Step step = std::move(queue_.front());
       queue_.pop_front();
       carry_out(step, lock);
       ++done_;
       shared_->changed.notify_all();
     }
+  }
+
+  [[nodiscard]] bool held_up() const {
+    const auto waits = shared_->waits.find(queue_number_);
+    return shared_->faults.queues != 0 && waits != shared_->waits.end() && waits->second != this;
+  }
+  void release() {
+    if (const auto waits = shared_->waits.find(queue_number_); waits != shared_->waits.end() && waits->second == this) shared_->waits.erase(waits);
   }
 
   void carry_out(const Step& step, std::unique_lock<std::mutex>& lock) {
@@ -189,6 +211,7 @@ class HostStream final : public Stream {
   std::deque<Step> queue_;
   std::uint64_t queued_ = 0, done_ = 0;
   bool closed_ = false;
+  std::uint64_t queue_number_ = 0;
   HostQueue queue_handle_{this, push_foreign};
   std::thread thread_;
 };
@@ -220,7 +243,8 @@ class HostDevice final : public Device {
     shared_->rng = Rng(faults.seed);
   }
   ~HostDevice() override {
-    for (const auto& [at, block] : shared_->blocks) std::free(const_cast<std::byte*>(at));
+    for (const auto& [at, block] : shared_->blocks)
+      if (block.kind != Memory::kDevice) std::free(const_cast<std::byte*>(at));
   }
   [[nodiscard]] const char* name() const override { return "host"; }
   Result<void*> allocate(Memory kind, std::size_t bytes) override {
@@ -228,9 +252,16 @@ class HostDevice final : public Device {
     if (!shared_->health) return shared_->health.error();
     if (bytes > SIZE_MAX - kAlign || (kind == Memory::kPinned && bytes > shared_->faults.most_pinned))
       return {Code::kNoMemory, "no memory of " + std::to_string(bytes) + " bytes"};
-    void* memory = std::aligned_alloc(kAlign, (std::max<std::size_t>(bytes, 1) + kAlign - 1) / kAlign * kAlign);
+    LentMemory lent;
+    void* memory = nullptr;
+    if (kind == Memory::kDevice) {
+      lent = LentMemory::make(bytes);
+      memory = lent.data();
+    } else {
+      memory = std::aligned_alloc(kAlign, (std::max<std::size_t>(bytes, 1) + kAlign - 1) / kAlign * kAlign);
+    }
     if (memory == nullptr) return {Code::kNoMemory, "no memory of " + std::to_string(bytes) + " bytes"};
-    shared_->blocks[static_cast<std::byte*>(memory)] = {bytes, kind};
+    shared_->blocks[static_cast<std::byte*>(memory)] = {bytes, kind, std::move(lent)};
     return memory;
   }
   void free(Memory kind, void* memory) override {
@@ -238,7 +269,29 @@ class HostDevice final : public Device {
     const auto block = shared_->blocks.find(static_cast<std::byte*>(memory));
     RG_CHECK(block != shared_->blocks.end() && block->second.kind == kind);
     shared_->blocks.erase(block);
-    std::free(memory);
+    if (kind != Memory::kDevice) std::free(memory);
+  }
+  Result<Loan> lend(const void* memory) override {
+    std::lock_guard lock(shared_->mutex);
+    const auto* at = static_cast<const std::byte*>(memory);
+    const Result<Memory> kind = shared_->kind_of(memory, 1);
+    if (!kind) return kind.error();
+    if (*kind != Memory::kDevice) return {Code::kInvalid, "memory that is not kDevice"};
+    const auto block = std::prev(shared_->blocks.upper_bound(at));
+    return block->second.lent.loan(static_cast<std::size_t>(at - block->first));
+  }
+  Result<const std::byte*> open(const Loan& loan) override {
+    if (shared_->faults.closed != 0) return {Code::kUnsupported, "memory of a peer that this device cannot reach"};
+    Result<LentMemory> memory = LentMemory::open(loan);
+    if (!memory) return memory.error();
+    const std::byte* at = memory->data();
+    std::lock_guard lock(shared_->mutex);
+    shared_->blocks[at] = {loan.bytes, Memory::kDevice, std::move(*memory)};
+    return at;
+  }
+  void close(const std::byte* allocation) override {
+    std::lock_guard lock(shared_->mutex);
+    RG_CHECK(shared_->blocks.erase(allocation) == 1);
   }
   [[nodiscard]] Result<Memory> kind_of(const void* memory) const override {
     std::lock_guard lock(shared_->mutex);
@@ -255,6 +308,7 @@ class HostDevice final : public Device {
     if (stream == nullptr || !stream->of(shared_)) return {Code::kInvalid, "a stream that is not of this device"};
     return std::unique_ptr<Stream>(new BorrowedStream(*stream));
   }
+  [[nodiscard]] bool may_stall() const override { return shared_->faults.queues != 0; }
   [[nodiscard]] Status health() const override {
     std::lock_guard lock(shared_->mutex);
     return shared_->health;

@@ -14,6 +14,8 @@ struct Faults {
   std::uint64_t seed = 0;
   Duration late;                   // each step begins up to so much after it could
   std::uint64_t fail_at = 0;       // the n-th step of the device, from 1, fails; 0: none
+  std::uint64_t queues = 0;        // streams share so many: one that waits for a word holds up all in its queue; 0: they do not
+  std::uint64_t closed = 0;        // not 0: what others lend cannot be opened here (kUnsupported)
   std::uint64_t most_pinned = UINT64_MAX;  // bytes of pinned memory in one piece; more: kNoMemory
 };
 
