@@ -1,19 +1,35 @@
 // Buffers on a device: Options::device, and calls that are given memory of it.
 #include <type_traits>
 
+#include "base/log.h"
+#include "kernels/device/probe.h"
 #include "kernels/open_device.h"
 #include "runtime/api/group_impl.h"
 
 namespace regroup {
-void GroupImpl::share(std::shared_ptr<device::Device> device) {
-  if (device) stage_ = std::make_unique<DeviceStage>(std::move(device), [this] { engine_.wake(); });
+void GroupImpl::share(std::shared_ptr<device::Device> device, bool stalls) {
+  if (device) stage_ = std::make_unique<DeviceStage>(std::move(device), stalls, [this] { engine_.wake(); });
 }
 
 Status GroupImpl::open_device() {
   if (options_.device.empty() || stage_) return {};
   Result<std::unique_ptr<device::Device>> device = device::open_device(options_.device);
   if (!device) return device.error();
-  share(std::move(*device));
+  const Result<bool> stalls = device::waits_stall(**device);
+  if (!stalls) return stalls.error();
+  if (*stalls) log::warn("device_stalls", "on " + options_.device + " a stream that waits holds up others: calls with a stream return when their op is over");
+  share(std::move(*device), *stalls);
+  return {};
+}
+
+// Not where committed results are kept for joiners (Options::apply): those are read on the host.
+Status GroupImpl::take_seat() {
+  if (!stage_ || !domain_ || !options_.device_plans || options_.apply) return {};
+  DeviceRank::Config config;
+  config.ctas = options_.device_ctas;
+  Result<std::unique_ptr<DeviceSeat>> seat = DeviceSeat::make(stage_->device(), *domain_, config);
+  if (!seat) return seat.error();
+  seat_ = std::move(*seat);
   return {};
 }
 
@@ -46,6 +62,16 @@ Status GroupImpl::hold(Stage& stage) {
   return held;
 }
 
+// Where streams hold one another up: their part behind the ops is queued when these are over, or, when the bound of a wait has
+// passed, as elsewhere.
+void GroupImpl::finish(std::span<const OpPtr> ops) {
+  for (const OpPtr& op : ops) {
+    if (!op->exec.stage) continue;
+    (void)engine_.wait(op, deadline(0)).ok();  // its caller asks again
+    (void)hold(*op->exec.stage);  // an error ends the group object
+  }
+}
+
 template <class Call>
 Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   const calls::Site& site = submit_site();
@@ -71,9 +97,12 @@ Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   if ((!use.in.empty() && !in) || (!use.out.empty() && !out))
     return {Code::kInvalid, std::string("the ") + (in ? "input" : "output") + " is on " + stage_->device()->name() + ", the " +
                                 (in ? "output" : "input") + " is not"};
+  if (kIsMessage<Call> && stage_->stalls() && !grouping_)
+    return {Code::kUnsupported, std::string("a message on a stream of ") + stage_->device()->name() + ", where streams hold one another up: only in a group"};
   if (is_cut(call, options)) return {Code::kUnsupported, "cut_bytes: not with buffers on a device"};
+  const bool there = !kIsMessage<Call> && seat_ && seat_->open.load(std::memory_order_relaxed);
   Result<DeviceStage::Copies> copies =
-      old ? DeviceStage::doomed({}) : stage_->begin(call.in, use.in, call.out, use.out, options.stream);
+      old ? DeviceStage::doomed({}) : stage_->begin(call.in, use.in, call.out, use.out, options.stream, there);
   // A collective has its number at every member, and must fail at all.
   if (copies.code() == Code::kNoMemory && !kIsMessage<Call>) copies = DeviceStage::doomed(copies.error());
   if (!copies) {
@@ -83,7 +112,7 @@ Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   call.in = !use.in.empty() ? copies->in : copies->out;
   call.out = !use.out.empty() ? copies->out : const_cast<void*>(copies->in);
   Result<ExecOp> op = calls::make(site, call, options);
-  if (!op || !grouping_)
+  if (!op || (!grouping_ && !stage_->stalls()))
     if (Status s = hold(*copies->stage); !s) return s.error();
   if (op) op->stage = std::move(copies->stage);
   return op;

@@ -87,12 +87,17 @@ Result<Outcome> GroupImpl::run(Result<ExecOp> call, const OpOptions& options) {
   if (grouping_) return {Code::kInvalid, "a blocking call between group_start and group_end"};
   if (!call) return call.error();
   if (options.cut_bytes != 0 && call->desc.bytes() > options.cut_bytes) return run_cut(std::move(*call), options);
+  if (call->stage && device_stalls()) return wait(start(std::move(call), options), options.timeout_s);
   return seen(engine_.execute(std::move(*call), deadline(options.timeout_s)));
 }
 
 OpPtr GroupImpl::start(Result<ExecOp> call, const OpOptions& options) {
   if (call && options.cut_bytes != 0 && call->desc.bytes() > options.cut_bytes) return start_cut(std::move(*call), options);
-  if (call && !grouping_) return engine_.submit(std::move(*call), !options.wait_follows);
+  if (call && !grouping_) {
+    OpPtr op = engine_.submit(std::move(*call), !options.wait_follows);
+    if (op->exec.stage && device_stalls()) finish({&op, 1});
+    return op;
+  }
   auto op = std::make_shared<OpState>();
   if (!call) {
     op->end(call.error());
@@ -111,10 +116,12 @@ Status GroupImpl::group_start() {
 Status GroupImpl::group_end() {
   if (!std::exchange(grouping_, false)) return {Code::kInvalid, "group_end without group_start"};
   for (const OpPtr& op : grouped_)
-    if (op->exec.stage) (void)hold(*op->exec.stage);  // an error ends the group object, and these with it
+    if (op->exec.stage && !device_stalls()) (void)hold(*op->exec.stage);  // an error ends the group object, and these with it
   // Messages after the collectives, so that where in its group a member has them does not matter.
   std::stable_partition(grouped_.begin(), grouped_.end(), [](const OpPtr& op) { return !op->exec.message; });
-  engine_.submit_all(std::exchange(grouped_, {}));
+  const std::vector<OpPtr> ops = std::exchange(grouped_, {});
+  engine_.submit_all(ops);
+  if (device_stalls()) finish(ops);
   return {};
 }
 
@@ -173,6 +180,7 @@ void GroupImpl::install(const Decision& decision, std::size_t self) {
     std::lock_guard lock(joiner_mutex_);
     if (j == joiner_) retired_ = std::exchange(joiner_, nullptr);
   }
+  if (seat_) seat_->open.store(decision.plane == PlaneKind::kShared);  // until its plane knows better
   engine_.order_install(decision, self);
   if (!options_.on_view) return;
   ViewInfo info;

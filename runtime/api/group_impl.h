@@ -14,6 +14,7 @@
 #include "ft/driver/control.h"
 #include "regroup/options.h"
 #include "runtime/api/calls.h"
+#include "runtime/exec/device_plane.h"
 #include "runtime/exec/device_stage.h"
 #include "runtime/exec/hybrid_plane.h"
 #include "runtime/exec/nccl_plane.h"
@@ -51,8 +52,9 @@ class GroupImpl final : public DataSide, public EngineHost {
   // A call as an op, on the thread that submits; its buffers may lie on the device.
   template <class Call>
   Result<ExecOp> make(Call call, const OpOptions& options);
-  void share(std::shared_ptr<device::Device> device);  // instead of one of its own, before start(); null: nothing
+  void share(std::shared_ptr<device::Device> device, bool stalls);  // instead of one of its own, before start(); null: nothing
   [[nodiscard]] std::shared_ptr<device::Device> device() const { return stage_ ? stage_->device() : nullptr; }
+  [[nodiscard]] bool device_stalls() const { return stage_ && stage_->stalls(); }
   Result<Outcome> run(Result<ExecOp> call, const OpOptions& options);  // blocking
   OpPtr start(Result<ExecOp> call, const OpOptions& options);          // asynchronous, or held for group_end
   Result<Outcome> wait(const OpPtr& op, double timeout_s);
@@ -107,9 +109,12 @@ class GroupImpl final : public DataSide, public EngineHost {
   Status find_coordinator(ControlOptions& control) const;
   Status open_listeners(const std::string& coordinator);
   Status find_nccl();
+  Result<std::unique_ptr<Plane>> open_base(const Decision& decision, std::size_t self, std::size_t& bad_peer);
   // group_device.cc
   Status open_device();
+  Status take_seat();
   Status hold(Stage& stage);
+  void finish(std::span<const OpPtr> ops);
   MemberConfig member_config();
   [[nodiscard]] std::string config_text() const;
   Status find_figures(const std::string& coordinator);
@@ -143,6 +148,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   std::atomic<bool> closed_{false};
   Engine engine_;  // after what its planes use
   std::unique_ptr<DeviceStage> stage_;  // Options::device; after engine_, which settles its ops
+  std::unique_ptr<DeviceSeat> seat_;    // for ops that are carried out there; after stage_, whose memory its streams write
   bool grouping_ = false;            // of the submitting thread, like the next two
   calls::Site submit_site_;
   std::vector<OpPtr> grouped_;

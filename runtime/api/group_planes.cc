@@ -60,28 +60,35 @@ Status GroupImpl::find_nccl() {
   return {};
 }
 
-Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
+// What `open` made, or its error.
+template <class P>
+Result<std::unique_ptr<Plane>> as_plane(Result<std::unique_ptr<P>> plane) {
+  if (!plane) return plane.error();
+  return std::unique_ptr<Plane>(std::move(*plane));
+}
+
+Result<std::unique_ptr<Plane>> GroupImpl::open_base(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
   if (decision.plane == PlaneKind::kShared) {
     if (!domain_) return Error{Code::kUnsupported, "no shared memory here"};
-    Result<std::unique_ptr<ShmPlane>> plane = ShmPlane::open(*domain_, staging_, *shm_pairs_, decision.view, self, bad_peer, options_.window);
-    if (!plane) return plane.error();
-    return std::shared_ptr<Plane>(std::move(*plane));
+    return as_plane(ShmPlane::open(*domain_, staging_, *shm_pairs_, decision.view, self, bad_peer, options_.window));
   }
   const NetPlane::Config config{options_.staging_bytes, plan_rules(decision.view, decision.plane)};
   if (decision.plane == PlaneKind::kHybrid && options_.plan == "hierarchical") {
     const HybridPlane::Host host{domain_.get(), hybrid_staging_, shm_pairs_.get(), 2 * options_.window};
-    Result<std::unique_ptr<HybridPlane>> plane =
-        HybridPlane::open(host, *links_, net_staging_, decision.view, self, config, bad_peer);
-    if (!plane) return plane.error();
-    return std::shared_ptr<Plane>(std::move(*plane));
+    return as_plane(HybridPlane::open(host, *links_, net_staging_, decision.view, self, config, bad_peer));
   }
-  if (nccl_) {
-    Result<std::unique_ptr<NcclPlane>> plane = NcclPlane::open(*nccl_, *links_, net_staging_, decision.view, self, config);
-    if (!plane) return plane.error();
-    return std::shared_ptr<Plane>(std::move(*plane));
-  }
-  Result<std::unique_ptr<NetPlane>> plane = NetPlane::open(*links_, net_staging_, decision.view, self, config);
+  if (nccl_) return as_plane(NcclPlane::open(*nccl_, *links_, net_staging_, decision.view, self, config));
+  return as_plane(NetPlane::open(*links_, net_staging_, decision.view, self, config));
+}
+
+Result<std::shared_ptr<Plane>> GroupImpl::open_plane(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
+  Result<std::unique_ptr<Plane>> plane = open_base(decision, self, bad_peer);
   if (!plane) return plane.error();
+  if (seat_) {
+    const bool shared = decision.plane == PlaneKind::kShared;
+    plane = as_plane(DevicePlane::open(std::move(*plane), *seat_, *domain_, shared, decision.view, self, bad_peer));
+    if (!plane) return plane.error();
+  }
   return std::shared_ptr<Plane>(std::move(*plane));
 }
 

@@ -148,6 +148,7 @@ Status GroupImpl::start(const std::function<bool()>& give_up) {
       shm_pairs_ = std::make_unique<ShmPairs>(*domain_, static_cast<std::size_t>(options_.world_size), options_.staging_bytes);
     }
   }
+  if (Status s = take_seat(); !s) return s;
   ControlOptions control;
   control.group = options_.group;
   control.secret = options_.secret;

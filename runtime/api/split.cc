@@ -102,7 +102,7 @@ Result<std::shared_ptr<GroupImpl>> split_group(GroupImpl& parent, int color, int
     for (const std::size_t i : order) ids.push_back(agreed->view->members[i]);
     const bool same_device = options.device == parent.options().device;
     child = std::make_shared<GroupImpl>(std::move(options), std::move(ids));
-    if (same_device) child->share(parent.device());
+    if (same_device) child->share(parent.device(), parent.device_stalls());
     // Whoever dies meanwhile is waited for in vain; the second gather then fails at everybody.
     mine = child->start([&] {
       Engine& engine = parent.engine();

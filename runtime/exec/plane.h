@@ -28,6 +28,10 @@
 #include "ft/core/view.h"
 #include "runtime/algo/op.h"
 
+namespace regroup::device {
+class Stream;
+}
+
 namespace regroup {
 
 struct PairMessage;
@@ -43,6 +47,21 @@ class Stage {
   virtual void settled(bool committed) = 0;
   // From here on the caller's stream waits for the op, and then has the result. Once, by the thread that calls.
   [[nodiscard]] virtual Status hold() = 0;
+
+  // Of an op that may be carried out on the device: its own buffers, which arrived() speaks of then, and room for its whole
+  // result. `result` is null: it may not. The rest is for the holder of the execution token.
+  struct There {
+    const void* in = nullptr;
+    std::byte* result = nullptr;
+    std::size_t result_bytes = 0;
+  };
+  [[nodiscard]] virtual There there() const { return {}; }
+  // Does the input stand in `in`? The first question has it copied there. Errors as of arrived().
+  [[nodiscard]] virtual Result<bool> here() { return true; }
+  // This stream reads the input: it is not given back before what is queued there now and later is over.
+  virtual void read_by(device::Stream&) {}
+  // settled(true) will give the caller there().result.
+  virtual void made_there() {}
 };
 
 // One op as an executor sees it. `in` stays valid and unchanged until the op is settled.

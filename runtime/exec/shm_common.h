@@ -1,6 +1,6 @@
 // What the rooms of the shared-memory plane have in common: descriptors as they lie in an op line, ends of a run that
-// are not kPrepared, and the template of a wait for everybody's word. Included by shm_plane.cc, shm_small.cc and
-// shm_waist.cc only.
+// are not kPrepared, and the template of a wait for everybody's word. Included by shm_plane.cc, shm_small.cc,
+// shm_waist.cc and device_plane.cc only.
 #pragma once
 
 #include <cstring>

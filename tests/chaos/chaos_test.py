@@ -51,6 +51,7 @@ class Chaos(unittest.TestCase):
             self.assertEqual(found[key], 0, done.stdout)
         self.assertGreater(found["faults"]["kill"], 1, done.stdout)
         self.assertGreater(found["ops"], 50)
+        self.assertGreater(found["commits_on_device"], 20, "over shared memory peers read device memory of one another")
         self.assertEqual(left, [])
 
     def test_without_the_commit_rule_it_turns_red(self):

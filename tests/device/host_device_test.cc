@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "kernels/device/probe.h"
 
 using namespace regroup;
 using namespace regroup::device;
@@ -180,4 +181,49 @@ TEST_CASE("a stream that is dropped while it waits ends, and drops what it had n
   (*stream).reset();
   CHECK(now() - begin < Duration::from_s(5));
   CHECK(*cursor == 0);
+}
+
+TEST_CASE("the probe finds streams that hold up others by waiting, and leaves nothing behind") {
+  Faults faults;
+  CHECK_FALSE(*waits_stall(*make_host_device(faults)));
+  faults.late = kLate;
+  for (const std::uint64_t queues : {1, 3, 100}) {
+    faults.queues = queues;
+    const auto device = make_host_device(faults);
+    for (int i = 0; i < 2; ++i) CHECK(*waits_stall(*device, Duration::from_ms(queues == 100 ? 20'000 : 50)) == (queues < 100));
+    auto stream = device->make_stream();
+    REQUIRE(stream.ok());
+    CHECK((*stream)->finish(bound()).ok());
+  }
+  faults.fail_at = 1;
+  CHECK(waits_stall(*make_host_device(faults)).code() == Code::kSystem);
+}
+
+TEST_CASE("what is lent is read elsewhere, also when its owner has freed it; other memory is not lent, and nothing else is opened") {
+  const auto mine = make_host_device(), other = make_host_device();
+  auto* memory = static_cast<std::uint32_t*>(*mine->allocate(Memory::kDevice, 40'000));
+  void* pinned = *mine->allocate(Memory::kPinned, 64);
+  for (std::uint32_t i = 0; i < 10'000; ++i) memory[i] = i * 7;
+  const Result<Loan> loan = mine->lend(memory + 5'000);
+  REQUIRE(loan.ok());
+  CHECK(loan->offset == 20'000);
+  CHECK(loan->bytes == 40'000);
+  CHECK(mine->lend(memory)->id == loan->id);
+  CHECK(mine->lend(pinned).code() == Code::kInvalid);
+  CHECK(other->lend(memory).code() == Code::kInvalid);
+  const Result<const std::byte*> opened = other->open(*loan);
+  REQUIRE(opened.ok());
+  CHECK(*other->kind_of(*opened + 39'999) == Memory::kDevice);
+  memory[9'999] = 1;
+  mine->free(Memory::kDevice, memory);
+  CHECK(other->open(*loan).code() == Code::kUnavailable);
+  std::uint32_t last = 0;
+  std::memcpy(&last, *opened + 39'996, 4);
+  CHECK(last == 1);
+  other->close(*opened);
+  CHECK(other->kind_of(*opened).code() == Code::kInvalid);
+  Loan foreign = *loan;
+  foreign.maker = 2;
+  CHECK(other->open(foreign).code() == Code::kUnsupported);
+  mine->free(Memory::kPinned, pinned);
 }

@@ -192,6 +192,7 @@ class Worker {
     c.epoch = outcome.epoch;
     c.attempts = outcome.attempts;
     c.life = life_;
+    c.there = std::string_view(outcome.plan) == "device" ? 1 : 0;
     c.contributors = bits_of(*outcome.view);
     std::uint64_t wrong = program_.count_wrong(p.op, p.step, c.contributors, p.out);
     if (!p.op.in_place && p.op.count * size_of(p.op.type) <= kCheckedInput)

@@ -79,6 +79,7 @@ struct WordsPage {
   CoreLine cores;
   Incarnation owner;
   std::atomic<std::uint32_t> pairs{0};  // segment of my PairDirectory; 0: none yet
+  std::atomic<std::uint32_t> device_board{0};  // segment of my DeviceBoard; 0: none, for good
   std::uint32_t window = 0;
   std::uint64_t small_bytes = 0;
 

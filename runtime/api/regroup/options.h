@@ -23,6 +23,9 @@ struct REGROUP_API Options {
   std::string transport = "auto";    // (=) auto, shm, tcp, ucx, nccl: REGROUP_TRANSPORT
   std::string nccl_library;          // transport nccl: file, or name for the loader; empty: libnccl.so.2
   std::string device;                // buffers may lie there: "cuda:0"; "host": a simulated one, for tests; empty: host memory only
+  bool device_plans = true;          // ops whose buffers lie on devices of one host at all members are carried out there; false: by copies
+                                     // in host memory, as all others (and where `apply` is set)
+  std::uint32_t device_ctas = 32;    // thread blocks that a reduction there takes, 1 to 1024
   double nccl_timeout_s = 10;        // transport nccl: bound of making a communicator, of a collective, of an abort, each
   std::string interface;             // network interface or address of data links; empty: the one that reaches the coordinator
   std::string host_id;               // members with equal ones are on one host: share memory, see each other die; empty: found out
@@ -34,7 +37,8 @@ struct REGROUP_API Options {
                                      // hierarchical (where some members share a host, not all)
   std::string order = "any";         // (=) canonical: only plans that fold in member order, so that all have the same bits
   std::string cost;                  // (=) figures that plans are chosen by: "net_gbps=12 net_hop_us=8 ...", or @FILE; empty: measured at join
-  std::size_t staging_bytes = 1ull << 30;  // bound of staged private buffers and received chunks
+  std::size_t staging_bytes = 1ull << 30;  // bound of staged private buffers and received chunks (not of the copies of buffers on a device,
+                                           // which are as much as their ops in flight)
   double join_timeout_s = 60;        // bound of Group::join
   double wait_timeout_s = 300;       // bound of a wait that names none
   double unavailable_timeout_s = 30; // no coordinator, or too few members, for this long: kUnavailable
