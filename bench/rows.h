@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bench/arguments.h"
+#include "bench/buffers.h"
 #include "bench/collective.h"
 
 namespace regroup::bench {
@@ -28,6 +29,7 @@ struct BufferBytes {
   std::size_t in = 0;
   std::size_t out = 0;
 };
+[[nodiscard]] Where where_of(const Arguments& arguments);
 BufferBytes buffer_bytes(const Collective& collective, const Arguments& arguments, std::size_t ranks,
                          std::size_t least);
 
