@@ -2,12 +2,13 @@
 """The *_perf programs with buffers on a device (the simulated one) and with ranks as threads, as a script sees them."""
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
-from perf_test import FACTORS, ROOTED, rows, run
+from perf_test import BIN, FACTORS, ROOTED, rows, run
 
 OTHERS = [("all_reduce_perf", ["-z", "0"]), ("all_reduce_perf", ["-m", "3"]), ("reduce_perf", ["-u", "1", "-N", "2"]),
           ("all_reduce_perf", ["--device", "host,late_us=300,seed=7"]), ("sendrecv_perf", ["-z", "0", "--device", "host,late_us=300"]),
@@ -133,6 +134,39 @@ class Threads(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn("all_reduce_perf: rank ", done.stderr)
         self.assertLess(time.monotonic() - begin, 30)
+
+
+class GpuBench(unittest.TestCase):
+    """tools/gpu/bench.sh, which `make gpu-bench` runs on a GPU, on the simulated device."""
+
+    def bench(self, build, folder, *parts):
+        script = os.path.join(os.path.dirname(__file__), "../../tools/gpu/bench.sh")
+        return subprocess.run([script, "--simulated", build, folder, *parts], capture_output=True, text=True, timeout=100)
+
+    def test_every_result_says_where_and_from_what(self):
+        names = ["kernels", *(f"{how}-{n}" for how in ("threads", "processes") for n in (2, 4, 8)), "recovery"]
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.bench(os.path.dirname(BIN), folder)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertEqual(sorted(os.listdir(folder)), sorted(f"gpu-bench-{name}.json" for name in names))
+            results = {}
+            for name in names:
+                with open(os.path.join(folder, f"gpu-bench-{name}.json"), encoding="utf-8") as file:
+                    results[name] = json.load(file)
+        for name, result in results.items():
+            self.assertEqual((result["device"], result["driver"], result["commit"]), ("host", "none", "simulated"))
+            self.assertIn("--device host", result["command"])
+            if name[-1].isdigit():
+                (row,) = result["results"]
+                self.assertEqual((row["ranks"], result["config"]["nthreads"]), (int(name[-1]), int(name[-1]) if name[0] == "t" else 1))
+                self.assertGreater(row["in_place"]["traffic_share"]["(3N+1)S"], 0)
+        self.assertEqual(results["recovery"]["kills"], 2)
+
+    def test_what_fails_is_told_and_leaves_no_result(self):
+        with tempfile.TemporaryDirectory() as folder:
+            done = self.bench("/nonexistent", folder, "recovery")
+            self.assertEqual((done.returncode, os.listdir(folder)), (1, []))
+            self.assertIn("gpu-bench: error: recovery failed", done.stderr)
 
 
 class Refused(unittest.TestCase):
