@@ -18,7 +18,8 @@
 namespace regroup::bench {
 namespace {
 
-constexpr double kGraceS = 5;  // of the others when one has failed
+constexpr double kGraceS = 5;        // of the others when one has failed
+constexpr double kInterruptedS = 1;  // of all, after a signal
 
 struct Rank {
   ThreadRank given;
@@ -35,7 +36,7 @@ bool all_end(const std::vector<std::unique_ptr<Rank>>& ranks) {
       failed = failed || rank->status.load() > 0;
     }
     if (!running) return true;
-    if (failed && until == 0) until = now_s() + kGraceS;
+    if (failed && until == 0) until = now_s() + (interrupted() != 0 ? kInterruptedS : kGraceS);
   }
   return false;
 }

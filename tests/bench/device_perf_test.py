@@ -2,6 +2,7 @@
 """The *_perf programs with buffers on a device (the simulated one) and with ranks as threads, as a script sees them."""
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -127,6 +128,22 @@ class Threads(unittest.TestCase):
         self.assertEqual((len(row), row[8], row[12]), (13, "0", "0"))
         self.assertIn("# nThread 3 ", done.stdout)
         self.assertIn("# ranks 3 ", done.stdout)
+
+    def test_a_signal_ends_the_run_and_leaves_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            started = subprocess.Popen([os.path.join(BIN, "all_reduce_perf"), "--threads", "2", "-b", "4K", "-n", "10000000", "--no-probe"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, TMPDIR=folder))
+            try:
+                line = started.stdout.readline()
+                while line and "(GB/s)" not in line:
+                    line = started.stdout.readline()
+                started.send_signal(signal.SIGTERM)
+                _, said = started.communicate(timeout=30)
+            finally:
+                started.kill()
+                started.wait()
+            self.assertEqual((started.returncode, os.listdir(folder)), (1, []))
+            self.assertIn("rank 1 did not end", said)
 
     def test_what_fails_at_a_rank_ends_the_run(self):
         begin = time.monotonic()

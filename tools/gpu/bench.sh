@@ -33,7 +33,7 @@ ranks() {
   local how n
   for how in threads ranks; do
     for n in 2 4 8; do
-      measure "${how/ranks/processes}-$n" all_reduce_perf "--$how" "$n" --device "$on" -b "$bytes" -n 10 -w 2 --reps 5 -J
+      measure "${how/ranks/processes}-$n" all_reduce_perf "--$how" "$n" --device "$on" -b "$bytes" -n 10 -w 5 --reps 5 -J
     done
   done
 }
