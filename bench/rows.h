@@ -29,8 +29,10 @@ struct BufferBytes {
   std::size_t in = 0;
   std::size_t out = 0;
 };
-[[nodiscard]] Where where_of(const Arguments& arguments);
 BufferBytes buffer_bytes(const Collective& collective, const Arguments& arguments, std::size_t ranks,
                          std::size_t least);
+
+// --device, --registered, or neither.
+[[nodiscard]] Where where_of(const Arguments& arguments);
 
 }  // namespace regroup::bench
