@@ -275,6 +275,10 @@ class CudaDevice final : public Device {
     if (of != shared_->ordinal) return {Code::kInvalid, "a stream that is not of " + name_};
     return std::unique_ptr<Stream>(new CudaStream(shared_, static_cast<cudaStream_t>(native), false));
   }
+  Status enter() override {
+    if (Status s = shared_->state(); !s) return s;
+    return shared_->check(cudaSetDevice(shared_->ordinal), "cudaSetDevice");
+  }
   [[nodiscard]] Status health() const override { return shared_->state(); }
 
  private:

@@ -98,6 +98,8 @@ class Device {
   virtual Result<std::unique_ptr<Stream>> make_stream() = 0;
   // A stream of the caller's by its native(), which stays the caller's. kInvalid: it is none of this device.
   virtual Result<std::unique_ptr<Stream>> borrow(void* native) = 0;
+  // Makes it the calling thread's, for libraries that ask which that is (NCCL).
+  virtual Status enter() { return {}; }
   // kOk, or why it is lost.
   [[nodiscard]] virtual Status health() const = 0;
 };

@@ -26,6 +26,9 @@ std::string text(const NcclKey& key) { return std::to_string(key.epoch) + "." + 
 
 }  // namespace
 
+NcclKeeper::NcclKeeper(Config config)
+    : config_(std::move(config)), rooms_(std::make_shared<NcclRooms>(config_.device)) {}
+
 NcclKeeper::~NcclKeeper() {
   put_aside(std::move(now_));
   put_aside(std::move(last_));
@@ -33,6 +36,7 @@ NcclKeeper::~NcclKeeper() {
   for (auto& made : aside_) (void)made->comm->wait_ended(until);
   free_what_can_be();
   if (!aside_.empty()) leave_behind(std::move(aside_));
+  (void)rooms_->end(until);
 }
 
 void NcclKeeper::enter(const View& view, std::size_t self) {
@@ -127,8 +131,12 @@ void NcclKeeper::step() {
     const State state = now_->comm->state();
     const bool ending =
         std::any_of(aside_.begin(), aside_.end(), [](const auto& m) { return m->used && !m->comm->ended(); });
-    if (state == State::kFailed) report(false, now_->comm->trouble());
-    if (state == State::kUp && !ending) report(true, "");
+    if (state == State::kFailed)
+      report(false, now_->comm->trouble());
+    else if (now_->room->failed())
+      report(false, now_->room->why());
+    else if (state == State::kUp && now_->room->open() && !ending)
+      report(true, "");
   }
   if (leads()) lead();
 }
@@ -191,10 +199,8 @@ void NcclKeeper::begin(const NcclBegin& b) {
   free_what_can_be();
   if (aside_.size() >= kMostAside)
     return report(false, std::to_string(aside_.size()) + " communicators wait for an end of their members");
-  Result<std::shared_ptr<NcclRoom>> room = NcclRoom::make(config_.device);
-  if (!room) return report(false, room.error().detail);
   auto made = std::make_unique<Made>();
-  made->room = std::move(*room);
+  made->room = rooms_->open();
   made->members = view_.members;
   made->key = {view_.epoch, attempt_};
   if (b.shrink) {
@@ -205,7 +211,8 @@ void NcclKeeper::begin(const NcclBegin& b) {
   } else {
     put_aside(std::move(last_));
     made->comm = nccl::Communicator::init(config_.library, b.id, static_cast<int>(self_),
-                                          static_cast<int>(view_.members.size()), config_.limit);
+                                          static_cast<int>(view_.members.size()), config_.limit,
+                                          [device = config_.device] { return device->enter(); });
   }
   now_ = std::move(made);
 }

@@ -50,7 +50,7 @@ class NcclKeeper {
     std::uint64_t shrunk = 0, rebuilt = 0, failed = 0, freed = 0;
   };
 
-  explicit NcclKeeper(Config config) : config_(std::move(config)) {}
+  explicit NcclKeeper(Config config);
   ~NcclKeeper();
   NcclKeeper(const NcclKeeper&) = delete;
   NcclKeeper& operator=(const NcclKeeper&) = delete;
@@ -87,6 +87,7 @@ class NcclKeeper {
   void free_what_can_be();
 
   Config config_;
+  std::shared_ptr<NcclRooms> rooms_;
   View view_;
   std::size_t self_ = 0;
   bool entered_ = false;
