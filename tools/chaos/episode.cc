@@ -40,6 +40,7 @@ void Episode::on_commit(int rank, const Commit& c) {
   const auto r = static_cast<std::size_t>(rank);
   ledger_.add(r, c);
   ++tally_.commits;
+  tally_.by_nccl += c.by_nccl;
   if (c.attempts > 1) tally_.redo_ms.push_back(Duration{c.commit_ns - c.begin_ns}.ms());
   if (c.contributors == full_) ++full_commits_[r];
   commits_[r].push_back({c.epoch, c.contributors, {c.commit_ns}});

@@ -25,6 +25,7 @@ struct Commit {
   std::uint32_t wrong = 0;         // elements of the result that are not bit for bit right
   std::uint32_t attempts = 0;
   std::uint32_t life = 0;  // counts incarnations of a rank: process starts and rejoins
+  std::uint32_t by_nccl = 0;  // 1: NCCL carried it
 };
 
 class Ledger {

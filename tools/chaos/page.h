@@ -25,7 +25,7 @@ struct SeenView {
 };
 
 struct Settings {
-  static constexpr std::uint32_t kLayout = 3;
+  static constexpr std::uint32_t kLayout = 4;
   std::uint32_t layout = kLayout;
   std::uint32_t ranks = 0;
   std::uint64_t seed = 0;
