@@ -7,10 +7,10 @@
 // each time. A member uses the communicator of an attempt when it has said that it is ready and has heard the same of
 // all (NcclPlane). What was put aside is freed when its abort has returned and every member of it has ended it too: who
 // is in the view, whose process is known to be dead (here, or to a member that is asked and lives where it did), and who
-// was evicted and has come back, which tells once its own aborts have returned. Ownership: owns all that. The planes of its epochs point here. Threading: the holder of the
-// execution token. Nothing waits but the destructor, which is bounded. After a failure: ready() is 0 and the links
-// carry the ops; lost() says that an abort did not return, so that this process cannot be trusted to leave memory
-// alone.
+// was evicted and has come back, which tells once its own aborts have returned. Ownership: owns all that. The planes of
+// its epochs point here. Threading: the holder of the execution token. Nothing waits but the destructor, which is
+// bounded. After a failure: ready() is 0 and the links carry the ops; lost() says that an abort did not return, so that
+// this process cannot be trusted to leave memory alone.
 #pragma once
 
 #include <deque>
