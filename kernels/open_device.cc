@@ -42,6 +42,14 @@ Result<std::unique_ptr<Device>> open_host(std::string_view faults, const std::st
 
 }  // namespace
 
+bool has_cuda() {
+#ifdef RG_HAVE_CUDA
+  return true;
+#else
+  return false;
+#endif
+}
+
 Result<std::unique_ptr<Device>> open_device(const std::string& name) {
   const std::string_view text = name;
   if (text == "host" || text.starts_with("host,")) return open_host(text.substr(4), name);

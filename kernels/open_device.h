@@ -13,4 +13,6 @@ namespace regroup::device {
 // kConfig: no such name; kUnsupported: this build has no CUDA; kUnavailable: no such GPU here.
 [[nodiscard]] Result<std::unique_ptr<Device>> open_device(const std::string& name);
 
+[[nodiscard]] bool has_cuda();  // this build
+
 }  // namespace regroup::device

@@ -319,6 +319,10 @@ class CudaDevice final : public Device {
     return std::unique_ptr<Stream>(new CudaStream(shared_, static_cast<cudaStream_t>(native), false));
   }
   [[nodiscard]] bool may_stall() const override { return true; }
+  Status enter() override {
+    if (Status s = shared_->state(); !s) return s;
+    return shared_->check(cudaSetDevice(shared_->ordinal), "cudaSetDevice");
+  }
   [[nodiscard]] Status health() const override { return shared_->state(); }
 
  private:

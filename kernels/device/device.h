@@ -117,6 +117,8 @@ class Device {
   virtual Result<std::unique_ptr<Stream>> borrow(void* native) = 0;
   // A stream that waits for a word may hold up others (probe.h finds out).
   [[nodiscard]] virtual bool may_stall() const = 0;
+  // Makes it the calling thread's, for libraries that ask which that is (NCCL).
+  virtual Status enter() { return {}; }
   // kOk, or why it is lost.
   [[nodiscard]] virtual Status health() const = 0;
 };

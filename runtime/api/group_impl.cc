@@ -275,7 +275,9 @@ void GroupImpl::incarnation_over() {
     if (domain_) domain_->set_owner(inc_);
     if (options_.apply) new_joiner();
     if (Control* control = control_.load()) control->restart(member_config());
-    post(Parked{});
+    // What it restores may be in use until the user's thread is in the library: its next call says so, if no op does.
+    const bool holds_state = !options_.state.empty() || !options_.blobs.empty() || options_.apply;
+    if (!holds_state || engine_.pending()) post(Parked{});
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "ft/driver/death_watch.h"
 #include "kernels/device/host_device.h"
+#include "kernels/open_device.h"
 #include "runtime/api/group_impl.h"
 #include "transport/wire/address.h"
 
@@ -45,11 +46,14 @@ algo::Rules GroupImpl::plan_rules(const View& view, PlaneKind plane) const {
 Status GroupImpl::find_nccl() {
   Result<nccl::LibraryPtr> library = nccl::load(options_.nccl_library);
   if (!library) return library.error();
-  if (!(*library)->takes_host)
-    return {Code::kUnsupported, "transport nccl: " + (*library)->name + " needs a GPU, and this library was built without CUDA"};
+  const bool gpu = options_.device.starts_with("cuda:");
+  if (!(*library)->takes_host && !gpu)
+    return {Code::kUnsupported, "transport nccl: " + (*library)->name + " needs a GPU, and none is named: device=cuda:N (REGROUP_DEVICE)" +
+                                    (device::has_cuda() ? "" : ", in a build with CUDA, which this one is not")};
   NcclKeeper::Config config;
+  const bool ours = stage_ && gpu != (*library)->takes_host;  // a stand-in wants a host device
+  config.device = ours ? stage_->device() : device::make_host_device();
   config.library = std::move(*library);
-  config.device = device::make_host_device();
   config.limit = Duration::from_ns(static_cast<std::int64_t>(options_.nccl_timeout_s * 1e9));
   config.known_dead = [here = locality()](const MemberInfo& m) {
     const Result<wire::MemberAddress> at = wire::decode_address(m.address);

@@ -13,6 +13,7 @@ constexpr std::size_t kMostAside = 4;
 constexpr Duration kFirstRetry = Duration::from_ms(20);
 constexpr int kMostDoublings = 9;                  // 10 s
 constexpr Duration kLook = Duration::from_ms(20);  // after the dead, whose memory waits
+constexpr Duration kFirstAsk = Duration::from_ms(500);  // then later each time: letters are kept for an epoch
 
 // What may still be written into, for as long as this process lives.
 void leave_behind(std::deque<std::unique_ptr<NcclKeeper::Made>> made) {
@@ -26,6 +27,9 @@ std::string text(const NcclKey& key) { return std::to_string(key.epoch) + "." + 
 
 }  // namespace
 
+NcclKeeper::NcclKeeper(Config config)
+    : config_(std::move(config)), rooms_(std::make_shared<NcclRooms>(config_.device)) {}
+
 NcclKeeper::~NcclKeeper() {
   put_aside(std::move(now_));
   put_aside(std::move(last_));
@@ -33,10 +37,17 @@ NcclKeeper::~NcclKeeper() {
   for (auto& made : aside_) (void)made->comm->wait_ended(until);
   free_what_can_be();
   if (!aside_.empty()) leave_behind(std::move(aside_));
+  (void)rooms_->end(until);
 }
 
 void NcclKeeper::enter(const View& view, std::size_t self) {
   leave(view_.epoch);
+  if (!view_.members.empty() && view_.members[self_].inc != view.members[self].inc) {
+    was_.push_back(view_.members[self_].inc);
+    if (was_.size() > NcclEnded::kMost) was_.pop_front();
+  }
+  asked_ = 0;
+  ask_at_ = now() + kFirstAsk;
   view_ = view;
   self_ = self;
   entered_ = true;
@@ -68,16 +79,30 @@ void NcclKeeper::put_aside(std::unique_ptr<Made> made) {
 }
 
 // Who is in the view has begun to abort what came before when it says that it is ready; who is not may still write.
+bool NcclKeeper::harmless(const MemberInfo& m) const {
+  return view_.contains(m.inc) || ended_.contains(m.inc) || std::find(was_.begin(), was_.end(), m.inc) != was_.end() ||
+         (config_.known_dead && config_.known_dead(m));
+}
+
 void NcclKeeper::free_what_can_be() {
   std::erase_if(aside_, [&](const std::unique_ptr<Made>& made) {
     if (!made->comm->ended()) return false;
-    const auto harmless = [&](const MemberInfo& m) {
-      return !made->used || view_.contains(m.inc) || (config_.known_dead && config_.known_dead(m));
-    };
-    if (!std::all_of(made->members.begin(), made->members.end(), harmless)) return false;
+    const auto ended = [&](const MemberInfo& m) { return !made->used || harmless(m); };
+    if (!std::all_of(made->members.begin(), made->members.end(), ended)) return false;
     ++counters_.freed;
     return true;
   });
+  if (aside_.empty()) ended_.clear();
+}
+
+void NcclKeeper::ask_for_the_rest() {
+  std::set<Incarnation> unknown;
+  for (const auto& made : aside_)
+    for (const MemberInfo& m : made->members) {
+      if (!made->used || harmless(m) || m.address.size() > NcclAsk::kMostAddress || !unknown.insert(m.inc).second) continue;
+      for (std::size_t i = 0; i < view_.members.size(); ++i)
+        if (i != self_) letters_.push_back({i, encode(NcclAsk{m.inc, m.address})});
+    }
 }
 
 bool NcclKeeper::lost() const {
@@ -122,13 +147,21 @@ void NcclKeeper::step() {
     free_what_can_be();
   }
   if (!entered_ || view_.members.size() < 2) return;
+  if (!aside_.empty() && now() >= ask_at_) {
+    ask_for_the_rest();
+    ask_at_ = now() + kFirstAsk * (std::int64_t{1} << std::min(asked_++, kMostDoublings * 2));
+  }
   using State = nccl::Communicator::State;
   if (now_ && !reported_) {
     const State state = now_->comm->state();
     const bool ending =
         std::any_of(aside_.begin(), aside_.end(), [](const auto& m) { return m->used && !m->comm->ended(); });
-    if (state == State::kFailed) report(false, now_->comm->trouble());
-    if (state == State::kUp && !ending) report(true, "");
+    if (state == State::kFailed)
+      report(false, now_->comm->trouble());
+    else if (now_->room->failed())
+      report(false, now_->room->why());
+    else if (state == State::kUp && now_->room->open() && !ending)
+      report(true, "");
   }
   if (leads()) lead();
 }
@@ -191,10 +224,8 @@ void NcclKeeper::begin(const NcclBegin& b) {
   free_what_can_be();
   if (aside_.size() >= kMostAside)
     return report(false, std::to_string(aside_.size()) + " communicators wait for an end of their members");
-  Result<std::shared_ptr<NcclRoom>> room = NcclRoom::make(config_.device);
-  if (!room) return report(false, room.error().detail);
   auto made = std::make_unique<Made>();
-  made->room = std::move(*room);
+  made->room = rooms_->open();
   made->members = view_.members;
   made->key = {view_.epoch, attempt_};
   if (b.shrink) {
@@ -205,7 +236,8 @@ void NcclKeeper::begin(const NcclBegin& b) {
   } else {
     put_aside(std::move(last_));
     made->comm = nccl::Communicator::init(config_.library, b.id, static_cast<int>(self_),
-                                          static_cast<int>(view_.members.size()), config_.limit);
+                                          static_cast<int>(view_.members.size()), config_.limit,
+                                          [device = config_.device] { return device->enter(); });
   }
   now_ = std::move(made);
 }
@@ -219,6 +251,9 @@ void NcclKeeper::report(bool ok, const std::string& why) {
   reported_ = true;
   if (ok) {
     ready_ = attempt_;
+    if (!was_.empty())  // all that I had has ended, or this were no report of success
+      for (std::size_t i = 0; i < view_.members.size(); ++i)
+        if (i != self_) letters_.push_back({i, encode(NcclEnded{{was_.begin(), was_.end()}})});
     ++(now_->shrunk ? counters_.shrunk : counters_.rebuilt);
     log::info("nccl_ready", "communicator=" + text(now_->key) + " members=" + std::to_string(view_.members.size()) +
                                 (now_->shrunk ? " by=shrink" : " by=rebuild"));
@@ -235,6 +270,13 @@ void NcclKeeper::report(bool ok, const std::string& why) {
 void NcclKeeper::heard(std::size_t from, std::span<const std::byte> bytes) {
   const std::optional<NcclLetter> letter = decode_nccl_letter(bytes);
   if (!letter || !entered_) return;
+  if (letter->ask) {
+    MemberInfo m;
+    m.inc = letter->ask->inc;
+    m.address = letter->ask->address;
+    if (config_.known_dead && config_.known_dead(m)) letters_.push_back({from, encode(NcclEnded{{m.inc}})});
+  }
+  if (letter->ended && !aside_.empty()) ended_.insert(letter->ended->all.begin(), letter->ended->all.end());
   if (letter->begin && from == 0 && !leads() && letter->begin->attempt > attempt_) begin(*letter->begin);
   if (letter->report && leads() && letter->report->attempt == attempt_ && from < reports_.size()) {
     reports_[from] = letter->report->ok ? Report::kOk : Report::kFailed;

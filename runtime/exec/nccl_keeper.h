@@ -5,15 +5,18 @@
 // The first member of a view leads: it names attempts (number, shrink or rebuild, unique id) in letters to the others;
 // each makes its end in the background and reports; what failed at one is followed by another attempt, a rebuild, later
 // each time. A member uses the communicator of an attempt when it has said that it is ready and has heard the same of
-// all (NcclPlane). Ownership: owns all that. The planes of its epochs point here. Threading: the holder of the
-// execution token. Nothing waits but the destructor, which is bounded. After a failure: ready() is 0 and the links
-// carry the ops; lost() says that an abort did not return, so that this process cannot be trusted to leave memory
-// alone.
+// all (NcclPlane). What was put aside is freed when its abort has returned and every member of it has ended it too: who
+// is in the view, whose process is known to be dead (here, or to a member that is asked and lives where it did), and who
+// was evicted and has come back, which tells once its own aborts have returned. Ownership: owns all that. The planes of
+// its epochs point here. Threading: the holder of the execution token. Nothing waits but the destructor, which is
+// bounded. After a failure: ready() is 0 and the links carry the ops; lost() says that an abort did not return, so that
+// this process cannot be trusted to leave memory alone.
 #pragma once
 
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,7 +35,7 @@ class NcclKeeper {
     nccl::LibraryPtr library;
     std::shared_ptr<device::Device> device;
     Duration limit = Duration::from_s(10);  // of making a communicator, of a collective, of an abort, each
-    std::function<bool(const MemberInfo&)> known_dead;
+    std::function<bool(const MemberInfo&)> known_dead;  // certain; false also where it cannot be told from here
   };
   struct Outgoing {
     std::size_t to;
@@ -50,7 +53,7 @@ class NcclKeeper {
     std::uint64_t shrunk = 0, rebuilt = 0, failed = 0, freed = 0;
   };
 
-  explicit NcclKeeper(Config config) : config_(std::move(config)) {}
+  explicit NcclKeeper(Config config);
   ~NcclKeeper();
   NcclKeeper(const NcclKeeper&) = delete;
   NcclKeeper& operator=(const NcclKeeper&) = delete;
@@ -84,9 +87,12 @@ class NcclKeeper {
   void begin(const NcclBegin& begin);
   void report(bool ok, const std::string& why);
   void put_aside(std::unique_ptr<Made> made);
+  [[nodiscard]] bool harmless(const MemberInfo& member) const;
   void free_what_can_be();
+  void ask_for_the_rest();
 
   Config config_;
+  std::shared_ptr<NcclRooms> rooms_;
   View view_;
   std::size_t self_ = 0;
   bool entered_ = false;
@@ -95,7 +101,10 @@ class NcclKeeper {
   std::unique_ptr<Made> now_, last_;
   std::deque<std::unique_ptr<Made>> aside_;
   std::vector<Outgoing> letters_;
-  Instant look_at_{};
+  std::deque<Incarnation> was_;     // my own before this one, the last few
+  std::set<Incarnation> ended_;     // members of what is aside of which that was told
+  Instant look_at_{}, ask_at_{};
+  int asked_ = 0;  // in this epoch
   std::string stopped_;
   Counters counters_;
   // Leader.

@@ -33,9 +33,24 @@ struct NcclReport {  // to the leader
   std::string why;
 };
 
+struct NcclAsk {  // to all: who knows that this process is dead?
+  static constexpr std::size_t kMostAddress = 2048;
+  Incarnation inc;
+  std::string address;  // MemberInfo::address
+};
+
+// What these incarnations had in NCCL has ended: they were the writer's own, which has ended it, or it knows that their
+// processes are dead.
+struct NcclEnded {
+  static constexpr std::size_t kMost = 16;
+  std::vector<Incarnation> all;
+};
+
 struct NcclLetter {
   std::optional<NcclBegin> begin;
   std::optional<NcclReport> report;
+  std::optional<NcclAsk> ask;
+  std::optional<NcclEnded> ended;
 };
 
 inline std::vector<std::byte> encode(const NcclBegin& b) {
@@ -55,6 +70,23 @@ inline std::vector<std::byte> encode(const NcclReport& r) {
   w.u32(r.attempt);
   w.u8(static_cast<std::uint8_t>(r.ok | r.never << 1));
   w.text(std::string_view(r.why).substr(0, 512));
+  return w.take();
+}
+
+inline std::vector<std::byte> encode(const NcclAsk& a) {
+  Writer w;
+  w.u8(3);
+  w.u64(a.inc.hi);
+  w.u64(a.inc.lo);
+  w.text(a.address);
+  return w.take();
+}
+
+inline std::vector<std::byte> encode(const NcclEnded& e) {
+  Writer w;
+  w.u8(4);
+  w.u8(static_cast<std::uint8_t>(e.all.size()));
+  for (const Incarnation& inc : e.all) w.u64(inc.hi), w.u64(inc.lo);
   return w.take();
 }
 
@@ -80,8 +112,23 @@ inline std::optional<NcclLetter> decode_nccl_letter(std::span<const std::byte> b
     said.never = (flags & 2) != 0;
     said.why = r.text(512);
     letter.report = said;
+  } else if (kind == 3) {
+    NcclAsk asked;
+    asked.inc.hi = r.u64();
+    asked.inc.lo = r.u64();
+    asked.address = r.text(NcclAsk::kMostAddress);
+    letter.ask = asked;
+  } else if (kind == 4) {
+    NcclEnded ended;
+    const std::size_t n = r.u8();
+    if (n > NcclEnded::kMost) return std::nullopt;
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::uint64_t hi = r.u64();
+      ended.all.push_back({hi, r.u64()});
+    }
+    letter.ended = ended;
   }
-  if (!r.done() || (!letter.begin && !letter.report)) return std::nullopt;
+  if (!r.done() || (!letter.begin && !letter.report && !letter.ask && !letter.ended)) return std::nullopt;
   return letter;
 }
 

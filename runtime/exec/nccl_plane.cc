@@ -113,21 +113,26 @@ void NcclPlane::launch(const ExecOp& op) {
   NcclKeeper::Made& made = keeper_.made();
   made.used = true;
   const OpDesc& desc = op.desc;
-  const std::size_t in = desc.bytes() * (desc.kind == OpKind::kReduceScatter ? members_ : 1);
+  const bool root = desc.kind == OpKind::kBroadcast && op.root_index == self_;
+  std::size_t in = desc.bytes() * (desc.kind == OpKind::kReduceScatter ? members_ : 1);
+  std::size_t out = desc.bytes() * (desc.kind == OpKind::kAllGather ? members_ : 1);
+  if (desc.kind == OpKind::kBroadcast) (root ? out : in) = 0;  // the root has it; nobody else gives anything
   if (desc.scaled())
-    kernels::scale(desc.type, made.room->in.at, op.in, op.scalar.data(), in / size_of(desc.type));
-  else if (desc.kind != OpKind::kBroadcast || op.root_index == self_)
-    kernels::copy(made.room->in.at, op.in, in);
+    kernels::scale(desc.type, made.room->in().here, op.in, op.scalar.data(), in / size_of(desc.type));
+  else
+    kernels::copy(made.room->in().here, op.in, in);
   nccl::Job job;
   job.what = collective_of(desc.kind);
-  job.in = made.room->in.at;
-  job.out = made.room->out.at;
+  job.in = made.room->in().there;
+  job.out = made.room->out().there;
   job.count = desc.count;
   job.type = type_of(desc.type);
   job.op = operation_of(desc.reduce);
   job.root = static_cast<int>(op.root_index);
-  job.stream = made.room->stream->native();
-  made.comm->run(job, [room = made.room] { return room->stream->record(*room->done); });
+  job.stream = made.room->stream().native();
+  made.room->begin();
+  made.comm->run(
+      job, [room = made.room, in] { return room->before(in); }, [room = made.room, out] { return room->after(out); });
   out_ = net_->give_away();
   ends_by_ = now() + keeper_.config().limit;
 }
@@ -142,11 +147,7 @@ RunResult NcclPlane::watch(ExecOp& op, ExecContext& context) {
     if (context.should_stop()) return RunState::kStopped;
     const nccl::Communicator::Step step = made.comm->queued();
     if (step == nccl::Communicator::Step::kFailed) return broken(made.comm->trouble());
-    if (step == nccl::Communicator::Step::kDone && !reached) {
-      const Result<bool> done = made.room->done->reached();
-      if (!done) return broken(done.error().detail);
-      reached = *done;
-    }
+    reached = reached || (step == nccl::Communicator::Step::kDone && made.room->done());
     if (reached && !made.comm->checking()) {
       if (made.comm->state() == nccl::Communicator::State::kFailed) return broken(made.comm->trouble());
       if (std::exchange(asked_since, true)) break;
@@ -164,6 +165,7 @@ RunResult NcclPlane::watch(ExecOp& op, ExecContext& context) {
     asked = at;
     made.comm->check();
     if (made.comm->state() == nccl::Communicator::State::kFailed) return broken(made.comm->trouble());
+    if (const Status health = made.room->device().health(); !health) return broken(health.error().detail);
     context.check_peers();
   }
   context.failpoints->hit(Point::kAfterPlaced);
@@ -176,7 +178,7 @@ void NcclPlane::finish(ExecOp& op) {
   const OpDesc& desc = op.desc;
   const NcclRoom& room = *keeper_.made().room;
   const bool root = desc.kind == OpKind::kBroadcast && op.root_index == self_;
-  const std::byte* from = root ? room.in.at : room.out.at;
+  const std::byte* from = root ? room.in().here : room.out().here;
   const std::size_t bytes = desc.bytes() * (desc.kind == OpKind::kAllGather ? members_ : 1);
   std::uint64_t digest =
       out_.size() == bytes ? kernels::copy_digest(out_.data(), from, bytes) : kernels::digest(from, bytes);

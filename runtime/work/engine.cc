@@ -240,6 +240,11 @@ void Engine::close(Code code, const std::string& detail, bool abrupt) {
   push(End{code, detail});
 }
 
+bool Engine::pending() const {
+  std::lock_guard lock(mutex_);
+  return !queue_.empty();
+}
+
 Engine::Snapshot Engine::snapshot() const {
   return {epoch_.load(), committed_.load(), submitted_seen_.load(), steps_.load()};
 }

@@ -51,6 +51,8 @@ class EngineHost {
 class Engine {
  public:
   enum class Life : std::uint8_t { kJoining, kActive, kEvicted, kOver };
+  // An op is pending: its caller waits for it, or will.
+  [[nodiscard]] bool pending() const;
   struct Snapshot {  // for heartbeats and the state server
     Epoch epoch;
     OpId committed;

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import unittest
 
+NCCL = sys.argv.pop(2)  # the stand-in
 REGROUP = sys.argv.pop(1)
 KEYS = {"faults", "recovery_ms", "next_commit_ms", "ops", "redo_ms_p50", "false_suspicions", "wrong_results", "hangs",
         "skipped", "lost_steps", "unexpected_ends", "growth", "partition_kinds", "points"}
@@ -53,6 +54,21 @@ class Chaos(unittest.TestCase):
         self.assertGreater(found["ops"], 50)
         self.assertGreater(found["commits_on_device"], 20, "over shared memory peers read device memory of one another")
         self.assertEqual(left, [])
+
+    def test_members_whose_ops_nccl_carries(self):
+        done, found, left = chaos("--members", "4", "--seconds", "10", "--seed", "5", "--faults", "kill,view_change_kill,stop,join",
+                                  "--arenas", "nccl", REGROUP_NCCL_LIBRARY=NCCL)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        for key in ("wrong_results", "lost_steps", "hangs", "unexpected_ends"):
+            self.assertEqual(found[key], 0, done.stdout)
+        self.assertGreater(found["faults"]["kill"], 1, done.stdout)
+        self.assertGreater(found["by_nccl"], 50, done.stdout)
+        self.assertEqual(left, [])
+
+    def test_an_arena_whose_library_is_not_there_says_so(self):
+        done, found, _ = chaos("--members", "2", "--seconds", "1", "--arenas", "nccl", "--faults", "kill", REGROUP_NCCL_LIBRARY="/nowhere/nccl.so")
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertIn("transport nccl: /nowhere/nccl.so", done.stdout)
 
     def test_without_the_commit_rule_it_turns_red(self):
         # A pause is enough: the others go on, and what the paused one commits when it wakes is not what they have.

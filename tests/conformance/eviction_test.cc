@@ -51,3 +51,35 @@ TEST_CASE("what a member submits before it was told of its eviction ends as evic
   });
   CHECK(results == std::vector<std::string>(3, "3 of 3"));
 }
+
+TEST_CASE("the state of a member that was evicted while it was outside the library is left alone until it calls") {
+  const std::string transport = GENERATE(from_range(transports()));
+  std::uint64_t states[3] = {};
+  World world(transport, 3, [&](int rank, Options& o) { o.state = {{"counter", &states[rank], 8}}; });
+  REQUIRE(world.start() == "");
+  std::uint64_t ins[3] = {1, 1, 1}, outs[3] = {};
+  const auto step = [&](int rank) -> std::string {
+    const auto got = world.at(rank).all_reduce(&ins[rank], &outs[rank], 1, DataType::kU64, ReduceOp::kSum);
+    if (!got.ok()) return code_name(got.code());
+    states[rank] += 100;
+    return std::to_string(got->contributors());
+  };
+  CHECK(World::each(world.ranks(), step) == std::vector<std::string>(3, "3"));
+  const Epoch before = world.at(2).view().epoch;
+  REQUIRE(evict(world, 2).ok());
+  const auto results = World::each(world.ranks(), [&](int rank) -> std::string {
+    if (rank != 2) {
+      if (!eventually([&] { return world.at(rank).view().epoch > before; })) return "nobody was evicted";
+      std::string got = "2";
+      while (got == "2") got = step(rank);  // until it is back
+      return got;
+    }
+    states[2] = 7;  // what it is about when it is evicted
+    const bool touched = eventually([&] { return states[2] != 7; }, 0.5);
+    const std::string told = step(2);
+    return touched ? "overwritten while it was outside" : told == "kEvicted" ? step(2) : told;
+  });
+  CHECK(results == std::vector<std::string>(3, "3"));
+  CHECK(states[2] == states[0]);
+  CHECK(states[1] == states[0]);
+}

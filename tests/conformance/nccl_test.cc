@@ -75,6 +75,19 @@ TEST_CASE("large ops go over NCCL once all hold its communicator, small ones ove
   CHECK(told.count("kernel") == used + 3);
 }
 
+TEST_CASE("NCCL works on the group's own device, however late that is") {
+  Told told(NCCL_STAND_IN);
+  World world("nccl", 2, [&](int rank, Options& options) {
+    over(told.file())(rank, options);
+    options.device = "host,late_us=2000,seed=" + std::to_string(rank + 1);
+  });
+  REQUIRE(world.start() == "");
+  OpId op = 0;
+  REQUIRE(comes_to(world, world.ranks(), op, "nccl"));
+  for (int i = 0; i < 20; ++i) CHECK(op_at(world, world.ranks(), ++op) == "");
+  world.drop(0);  // a stream that is under way is no trouble
+}
+
 TEST_CASE("links carry the ops while a communicator is long in the making") {
   Told told(NCCL_STAND_IN, "init@1=slow:600");
   World world("nccl", 2, over(told.file()));

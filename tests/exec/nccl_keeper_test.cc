@@ -19,7 +19,9 @@ namespace {
 constexpr Duration kBound = Duration::from_s(20);
 
 struct Party {
-  std::set<std::uint64_t> dead;  // before the keepers, who ask for it to their end
+  std::set<std::uint64_t> dead;   // before the keepers, who ask for it to their end
+  std::set<std::size_t> elsewhere;  // keepers that cannot see who is dead
+  std::vector<std::uint64_t> lives;  // incarnations before this one
   std::vector<std::unique_ptr<NcclKeeper>> keepers;
   std::vector<std::size_t> here;  // members of the view, by index in keepers
   Epoch epoch = 0;
@@ -31,7 +33,8 @@ struct Party {
       NcclKeeper::Config config;
       config.library = *library;
       config.device = device::make_host_device();
-      config.known_dead = [this](const MemberInfo& m) { return dead.count(m.inc.hi) != 0; };
+      config.known_dead = [this, i](const MemberInfo& m) { return elsewhere.count(i) == 0 && dead.count(m.inc.hi) != 0; };
+      lives.push_back(0);
       keepers.push_back(std::make_unique<NcclKeeper>(std::move(config)));
     }
   }
@@ -39,7 +42,7 @@ struct Party {
     View view;
     view.epoch = ++epoch;
     here = std::move(members);
-    for (std::size_t m : here) view.members.push_back({{static_cast<std::uint32_t>(m), 0}, {m + 1, 7}, 0, ""});
+    for (std::size_t m : here) view.members.push_back({{static_cast<std::uint32_t>(m), 0}, {m + 1, 7 + lives[m]}, 0, ""});
     for (std::size_t i = 0; i < here.size(); ++i) keepers[here[i]]->enter(view, i);
   }
   void turn() {
@@ -87,6 +90,38 @@ TEST_CASE("what a lost member may still write into is kept until it is known to 
   party.dead.insert(2);  // member 1
   CHECK(party.until([&] { return party.aside() == 0; }));
   for (std::size_t m : party.here) CHECK(party.keepers[m]->counters().freed == 1);
+}
+
+TEST_CASE("a member that lives where a lost one did tells the others that it is dead") {
+  Told told(NCCL_STAND_IN);
+  Party party(told.file(), 3);
+  party.elsewhere = {0};
+  party.enter({0, 1, 2});
+  REQUIRE(party.ready());
+  party.use();
+  party.enter({0, 2});
+  REQUIRE(party.ready());
+  CHECK_FALSE(party.until([&] { return party.aside() < 2; }, Duration::from_ms(700)));  // asked once
+  party.dead.insert(2);
+  CHECK(party.until([&] { return party.aside() == 0; }));
+}
+
+TEST_CASE("who was evicted and has come back tells that what it had has ended, and nobody else keeps it longer") {
+  Told told(NCCL_STAND_IN);
+  Party party(told.file(), 3);
+  party.enter({0, 1, 2});
+  REQUIRE(party.ready());
+  party.use();
+  party.enter({0, 2});
+  REQUIRE(party.ready());
+  CHECK_FALSE(party.until([&] { return party.aside() < 2; }, Duration::from_ms(100)));
+  party.lives[1]++;
+  told.tell("abort@1#1=hang");  // its own of what it had
+  party.enter({0, 1, 2});
+  CHECK_FALSE(party.until([&] { return party.keepers[0]->aside() == 0; }, Duration::from_ms(300)));
+  told.tell("");
+  REQUIRE(party.ready());
+  CHECK(party.until([&] { return party.aside() == 0; }));
 }
 
 TEST_CASE("what only members of the view knew, or nobody used, is freed when its abort has returned") {

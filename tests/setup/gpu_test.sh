@@ -15,5 +15,15 @@ refused "no part 'nothing'" "$script" nothing
 refused "gpu-test: error: no nvcc" PATH=/nonexistent "$(command -v bash)" "$script" kernels
 refused "gpu-bench: error: no nvcc" PATH=/nonexistent "$(command -v bash)" "$1/bench.sh"
 refused "no part 'nothing'" PATH=/nonexistent "$(command -v bash)" "$1/bench.sh" ranks nothing
+# An NCCL that is not there, too old, or new enough (then the next thing is missing).
+refused "no NCCL: /nonexistent/libnccl.so.2 cannot be loaded" REGROUP_NCCL_LIBRARY=/nonexistent/libnccl.so.2 "$script" nccl
+fake=$(mktemp -d)
+trap 'rm -rf "$fake"' EXIT
+for version in 22905 23001; do
+  echo "int ncclGetVersion(int* v) { *v = $version; return 0; }" | cc -shared -fPIC -x c -o "$fake/nccl-$version.so" -
+done
+refused "is NCCL 22905; several ranks of one GPU need 2.30" REGROUP_NCCL_LIBRARY="$fake/nccl-22905.so" "$script" nccl
+refused "REGROUP_GPU_DEPS" REGROUP_NCCL_LIBRARY="$fake/nccl-23001.so" REGROUP_GPU_DEPS=/nonexistent/deps.tar.gz \
+  bash -c 'nvcc() { :; }; cmake() { :; }; ninja() { :; }; export -f nvcc cmake ninja; "$0" nccl' "$script"
 refused "REGROUP_GPU_DEPS" REGROUP_GPU_DEPS=/nonexistent/deps.tar.gz bash -c 'nvcc() { :; }; cmake() { :; }; ninja() { :; }; export -f nvcc cmake ninja; "$0" kernels' "$script"
 echo "both refuse what they cannot do"

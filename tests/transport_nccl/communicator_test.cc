@@ -37,14 +37,14 @@ struct Ranks {
   std::vector<std::unique_ptr<device::Event>> events;
   std::vector<std::vector<float>> in, out;
 
-  Ranks(const std::string& file, int n, Duration limit = kLong) {
+  Ranks(const std::string& file, int n, Duration limit = kLong, Communicator::Enter enter = {}) {
     const auto loaded = load(file);
     REQUIRE(loaded.ok());
     library = *loaded;
     MadeId id;
     REQUIRE(library->call.GetUniqueId(&id.id) == kSuccess);
     for (int r = 0; r < n; ++r) {
-      comms.push_back(Communicator::init(library, id.id, r, n, limit));
+      comms.push_back(Communicator::init(library, id.id, r, n, limit, enter));
       streams.push_back(device->make_stream().value());
       events.push_back(device->make_event().value());
       in.emplace_back(50'000, static_cast<float>(r + 1));
@@ -66,7 +66,7 @@ struct Ranks {
     job.in = in[r].data(), job.out = out[r].data(), job.count = in[r].size();
     job.type = kFloat32;
     job.stream = streams[r]->native();
-    comms[r]->run(job, [s = streams[r].get(), e = events[r].get()] { return s->record(*e); });
+    comms[r]->run(job, [] { return Status{}; }, [s = streams[r].get(), e = events[r].get()] { return s->record(*e); });
   }
   bool done(std::size_t r) { return comms[r]->queued() == Step::kDone && *events[r]->reached(); }
 };
@@ -109,6 +109,27 @@ TEST_CASE("a call that makes a communicator and never returns costs its caller n
   CHECK_FALSE(ranks.comms[1]->ended());
   told.tell("");  // the call returns after all: what it has made is ended
   CHECK(within_bound([&] { return ranks.comms[1]->ended(); }));
+}
+
+TEST_CASE("each thread that calls NCCL enters its device first; where that fails no communicator is made") {
+  Told told(NCCL_STAND_IN);
+  std::atomic<int> entered{0};
+  const int made = told.count("init");
+  SECTION("it does") {
+    Ranks ranks(told.file(), 1, kLong, [&] { return ++entered, Status{}; });
+    REQUIRE(ranks.all(State::kUp));
+    CHECK(entered == 1);
+    ranks.comms[0]->revoke();
+    REQUIRE(within_bound([&] { return entered == 2; }));
+    ranks.comms[0]->abort();
+    CHECK(ranks.comms[0]->wait_ended(now() + kBound));
+    CHECK(entered == 3);
+  }
+  SECTION("it fails") {
+    Ranks ranks(told.file(), 1, kLong, [] { return Status{Code::kSystem, "no device"}; });
+    CHECK(ranks.all(State::kFailed));
+    CHECK(told.count("init") == made);
+  }
 }
 
 TEST_CASE("an error, of the call or later, is told by its name") {

@@ -20,7 +20,11 @@ using namespace regroup::nccl;
 
 namespace {
 
-stand_in::Orders orders;
+// Not a global: groups that load this at once are not seen to wait for each other by TSan, which does not know dlopen.
+stand_in::Orders& orders() {
+  static stand_in::Orders all;
+  return all;
+}
 
 [[noreturn]] void misuse(const char* what) {
   std::fprintf(stderr, "stand-in for NCCL: misused: %s\n", what);
@@ -29,9 +33,9 @@ stand_in::Orders orders;
 
 // What an order makes of a call; nullopt: nothing.
 std::optional<int> ordered(const char* point, int rank, std::int64_t* slow_until = nullptr) {
-  const auto rule = orders.meet(point, rank);
+  const auto rule = orders().meet(point, rank);
   if (!rule) return std::nullopt;
-  if (rule->action == "hang") orders.hang();
+  if (rule->action == "hang") orders().hang();
   if (rule->action == "slow" && slow_until != nullptr) *slow_until = (now() + Duration::from_ms(rule->value)).ns;
   if (rule->action == "fail") return rule->value;
   return std::nullopt;
@@ -59,22 +63,28 @@ struct Impl : std::enable_shared_from_this<Impl> {
   }
 };
 
-std::mutex live_mutex;
-std::set<Comm> live;
+struct Live {
+  std::mutex mutex;
+  std::set<Comm> all;
+};
+Live& live() {
+  static Live handles;
+  return handles;
+}
 
 Comm handle_of(std::shared_ptr<Impl> impl) {
   auto* handle = reinterpret_cast<Comm>(new std::shared_ptr<Impl>(std::move(impl)));
-  std::lock_guard lock(live_mutex);
-  live.insert(handle);
+  std::lock_guard lock(live().mutex);
+  live().all.insert(handle);
   return handle;
 }
 
 std::shared_ptr<Impl> impl_of(Comm comm, bool take = false) {
-  std::lock_guard lock(live_mutex);
-  if (live.count(comm) == 0) misuse("a communicator that is not there (any more)");
+  std::lock_guard lock(live().mutex);
+  if (live().all.count(comm) == 0) misuse("a communicator that is not there (any more)");
   auto* held = reinterpret_cast<std::shared_ptr<Impl>*>(comm);
   std::shared_ptr<Impl> impl = *held;
-  if (take) live.erase(comm), delete held;
+  if (take) live().all.erase(comm), delete held;
   return impl;
 }
 
@@ -131,7 +141,7 @@ void step(void* argument) {
   const std::unique_ptr<Step> s(static_cast<Step*>(argument));
   Impl& c = *s->comm;
   ++c.running;
-  const auto rule = orders.meet("kernel", c.rank);
+  const auto rule = orders().meet("kernel", c.rank);
   if (rule && rule->action == "hang")
     while (!c.stop.load()) std::this_thread::sleep_for(std::chrono::microseconds(100));
   if (rule && rule->action == "fail")
@@ -160,13 +170,13 @@ int collective(Comm comm, void* stream, Step s, int type, int op) {
 
 }  // namespace
 
-STAND_IN_API void regroup_nccl_stand_in(const char* text) { orders.set(text); }
+STAND_IN_API void regroup_nccl_stand_in(const char* text) { orders().set(text); }
 
-STAND_IN_API int regroup_nccl_stand_in_count(const char* point) { return orders.count(point); }
+STAND_IN_API int regroup_nccl_stand_in_count(const char* point) { return orders().count(point); }
 
 STAND_IN_API int ncclGetVersion(int* version) {
-  const auto rule = orders.meet("version");
-  if (rule && rule->action == "hang") orders.hang();
+  const auto rule = orders().meet("version");
+  if (rule && rule->action == "hang") orders().hang();
   *version = rule && rule->value != 0 ? rule->value : 22902;
   return kSuccess;
 }

@@ -25,9 +25,10 @@ enum class FaultKind : std::uint8_t {
 
 // Where the members of an episode live and what carries their data.
 enum class Arena : std::uint8_t {
-  kShm,  // one host, shared memory
-  kTcp,  // one host, TCP over loopback forced
-  kNet,  // up to four hosts: network namespaces of their own, TCP; needs root
+  kShm,   // one host, shared memory
+  kTcp,   // one host, TCP over loopback forced
+  kNet,   // up to four hosts: network namespaces of their own, TCP; needs root
+  kNccl,  // one host, transport=nccl; needs a library (REGROUP_NCCL_LIBRARY), so only where it is named
   kCount
 };
 [[nodiscard]] const char* name_of(Arena arena);

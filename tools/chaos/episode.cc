@@ -41,6 +41,7 @@ void Episode::on_commit(int rank, const Commit& c) {
   ledger_.add(r, c);
   ++tally_.commits;
   tally_.commits_there += c.there;
+  tally_.by_nccl += c.by_nccl;
   if (c.attempts > 1) tally_.redo_ms.push_back(Duration{c.commit_ns - c.begin_ns}.ms());
   if (c.contributors == full_) ++full_commits_[r];
   commits_[r].push_back({c.epoch, c.contributors, {c.commit_ns}});

@@ -49,7 +49,8 @@ Status Fleet::start() {
   s.max_bytes = setup_.arguments.max_bytes;
   s.depth = setup_.depth;
   s.follow = setup_.follow;
-  std::strncpy(s.transport, setup_.arena == Arena::kTcp ? "tcp" : "auto", sizeof s.transport - 1);
+  const char* transport = setup_.arena == Arena::kTcp ? "tcp" : setup_.arena == Arena::kNccl ? "nccl" : "auto";
+  std::strncpy(s.transport, transport, sizeof s.transport - 1);
   std::strncpy(s.device, setup_.arguments.device.c_str(), sizeof s.device - 1);
   if (Status started = start_coordinator(); !started.ok()) return started;
   slots_of_.resize(s.ranks);

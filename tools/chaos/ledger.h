@@ -26,6 +26,7 @@ struct Commit {
   std::uint32_t attempts = 0;
   std::uint32_t life = 0;  // counts incarnations of a rank: process starts and rejoins
   std::uint32_t there = 0;  // 1: carried out on the device
+  std::uint32_t by_nccl = 0;  // 1: NCCL carried it
 };
 
 class Ledger {

@@ -48,7 +48,7 @@ std::string report_json(const ChaosArguments& a, const Tally& t, double wall_s) 
                     {"faults", faults}, {"partition_kinds", t.partitions}, {"points", t.points},
                     {"recovery_ms", summary(t.recovery_ms)}, {"recovery_ms_by_arena", by_arena},
                     {"slowest", slowest}, {"next_commit_ms", summary(t.next_commit_ms)},
-                    {"ops", t.ops}, {"commits", t.commits}, {"commits_on_device", t.commits_there},
+                    {"ops", t.ops}, {"commits", t.commits}, {"by_nccl", t.by_nccl}, {"commits_on_device", t.commits_there},
                     {"redone", t.redo_ms.size()}, {"redo_ms_p50", rounded(percentile(t.redo_ms, 50))},
                     {"false_suspicions", t.false_suspicions}, {"wrong_results", t.wrong}, {"lost_steps", t.lost_steps},
                     {"hangs", t.hangs}, {"unexpected_ends", t.unexpected_ends}, {"points_not_reached", t.unfired},

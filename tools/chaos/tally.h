@@ -30,7 +30,7 @@ struct Tally {
   };
   std::vector<Slow> slowest;  // recoveries over what is aimed at, the slowest first
   std::vector<double> redo_ms;  // of ops that took two attempts or more, call to commit
-  std::uint64_t ops = 0, commits = 0, wrong = 0, lost_steps = 0;
+  std::uint64_t ops = 0, commits = 0, by_nccl = 0, wrong = 0, lost_steps = 0;  // by_nccl: commits that NCCL carried
   std::uint64_t commits_there = 0;  // of those, carried out on the device
   int hangs = 0;
   int unexpected_ends = 0;  // a process ended that nobody had killed

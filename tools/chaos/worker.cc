@@ -186,6 +186,7 @@ class Worker {
 
   Status committed(const Pending& p, const Outcome& outcome) {
     Commit c;
+    c.by_nccl = std::string_view(outcome.plan) == "nccl";
     c.step = p.step;
     c.begin_ns = p.begin_ns;
     c.commit_ns = now().ns;

@@ -28,6 +28,22 @@ gpu_build() {
   cmake --build "$build" -j "$(nproc)" --target "$@"
 }
 
+# Finds NCCL, new enough for several ranks of one GPU, and says so to it and to us (REGROUP_NCCL_LIBRARY); sets nccl, its version.
+gpu_nccl() {
+  local library=${REGROUP_NCCL_LIBRARY:-libnccl.so.2}
+  nccl=$(python3 - "$library" <<'PY' 2>/dev/null
+import ctypes
+import sys
+version = ctypes.c_int()
+ctypes.CDLL(sys.argv[1]).ncclGetVersion(ctypes.byref(version))
+print(version.value)
+PY
+  ) || cannot "no NCCL: $library cannot be loaded (REGROUP_NCCL_LIBRARY names another): not measured"
+  ((nccl >= 23000)) || cannot "$library is NCCL $nccl; several ranks of one GPU need 2.30 (23000): not measured"
+  export REGROUP_NCCL_LIBRARY=$library NCCL_MULTI_RANK_GPU_ENABLE=1 NCCL_MAX_CTAS=${NCCL_MAX_CTAS:-4}
+  export CUDA_MODULE_LOADING=EAGER  # loading a kernel later may wait for streams that wait for it
+}
+
 # Sets device, driver and commit.
 gpu_names() {
   device=none driver=none

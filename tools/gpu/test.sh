@@ -2,7 +2,8 @@
 # test.sh PART: builds for the GPU of this machine and runs one part of the tests on it; `make gpu-test PART=...`.
 # Parts so far: kernels (every launch on the GPU against the host's bits, also under compute-sanitizer where that is present); plans
 # (groups of threads with buffers on the GPU: stream order, deaths, failed ops); kills (processes that share the GPU, killed,
-# stopped and joined again, every result checked).
+# stopped and joined again, every result checked); nccl (the same two over the real NCCL that REGROUP_NCCL_LIBRARY names, or the
+# loader knows; several ranks share the GPU, which wants NCCL 2.30).
 # Writes bench/results/gpu-PART.json as it ends. Exit status: 0 passed; 1 failed; 2 cannot be run here.
 set -euo pipefail
 cd "${BASH_SOURCE[0]%/*}/../.."
@@ -12,8 +13,11 @@ case $part in
   kernels) programs=(kernels_test cuda_bodies_test device_test) ;;
   plans) programs=(conformance_device_test) ;;
   kills) programs=(regroup regroup-chaos-worker) ;;
-  *) cannot "no part '$part': there are kernels, plans, kills" ;;
+  nccl) programs=(conformance_nccl_device_test regroup regroup-chaos-worker) ;;
+  *) cannot "no part '$part': there are kernels, plans, kills, nccl" ;;
 esac
+nccl=none bound=600
+if [[ $part == nccl ]]; then bound=120 && gpu_nccl; fi
 gpu_build OFF "${programs[@]}"
 gpu_names
 status=0
@@ -27,7 +31,11 @@ if [[ $part == kills ]]; then
   run "$build/bin/regroup" chaos --members 3 --seconds 150 --seed 1 --arenas shm,tcp --device cuda:0 \
     --faults kill,view_change_kill,stop,coordinator,duplicate,join --hang 60 --json bench/results/gpu-kills-chaos.json
 else
-  for program in "${programs[@]}"; do run "$build/bin/$program"; done
+  for program in "${programs[@]}"; do [[ $program == regroup* ]] || run timeout "$bound" "$build/bin/$program"; done
+fi
+if [[ $part == nccl ]]; then
+  run timeout 240 "$build/bin/regroup" chaos --members 3 --seconds 150 --seed 1 --arenas nccl --device cuda:0 \
+    --faults kill,view_change_kill,stop,join --hang 60 --json bench/results/gpu-nccl-chaos.json
 fi
 sanitizer="not present"
 [[ $part == kernels ]] || sanitizer="of the part kernels only"
@@ -35,13 +43,13 @@ if [[ $part == kernels ]] && command -v compute-sanitizer >/dev/null; then
   sanitizer=passed
   compute-sanitizer --error-exitcode 9 "$build/bin/device_test" "*on a device*" || { sanitizer=failed status=1; }
 fi
-python3 - "$part" "$status" "$device" "$driver" "$commit" "$sanitizer" <<'PY'
+python3 - "$part" "$status" "$device" "$driver" "$commit" "$sanitizer" "$nccl" <<'PY'
 import json
 import sys
-part, status, device, driver, commit, sanitizer = sys.argv[1:]
+part, status, device, driver, commit, sanitizer, nccl = sys.argv[1:]
 with open(f"bench/results/gpu-{part}.json", "w", encoding="utf-8") as file:
     json.dump({"part": part, "passed": status == "0", "device": device, "driver": driver, "commit": commit,
-               "compute_sanitizer": sanitizer}, file, indent=1)
+               "compute_sanitizer": sanitizer, "nccl": nccl}, file, indent=1)
 PY
 echo "gpu-test: $part: $([[ $status == 0 ]] && echo passed || echo FAILED) on $device (driver $driver), compute-sanitizer $sanitizer"
 exit "$status"

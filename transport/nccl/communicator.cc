@@ -18,8 +18,9 @@ constexpr int kNoWord = -1;
 }  // namespace
 
 struct Communicator::Shared {
-  explicit Shared(LibraryPtr l) : library(std::move(l)) {}
+  Shared(LibraryPtr l, Enter e) : library(std::move(l)), enter(std::move(e)) {}
   const LibraryPtr library;
+  const Enter enter;
   std::mutex calls;  // held during every call with `comm` but those that end it
   Comm comm = nullptr;
   Comm arriving = nullptr;           // written by NCCL while it makes one
@@ -29,6 +30,7 @@ struct Communicator::Shared {
   std::atomic<bool> revoking{false}, ended{false};
   std::atomic<bool> left_over{false};  // the abort found it hanging while it was made: whoever made it ends it
 
+  [[nodiscard]] bool entered() const { return !enter || enter().ok(); }
   // A call with the communicator's handle; kInvalidUsage: it is about to go.
   template <class F>
   int with(const std::atomic<bool>& gone, F call) {
@@ -61,15 +63,16 @@ struct Communicator::Shared {
   }
 };
 
-Communicator::Communicator(LibraryPtr library, Duration limit)
-    : shared_(std::make_shared<Shared>(std::move(library))), limit_(limit), made_by_(now() + limit) {}
+Communicator::Communicator(LibraryPtr library, Duration limit, Enter enter)
+    : shared_(std::make_shared<Shared>(std::move(library), std::move(enter))), limit_(limit), made_by_(now() + limit) {}
 
 Communicator::~Communicator() { shared_->closing.store(true); }
 
 std::unique_ptr<Communicator> Communicator::init(LibraryPtr library, const UniqueId& id, int rank, int ranks,
-                                                 Duration limit) {
-  std::unique_ptr<Communicator> c(new Communicator(std::move(library), limit));
+                                                 Duration limit, Enter enter) {
+  std::unique_ptr<Communicator> c(new Communicator(std::move(library), limit, std::move(enter)));
   c->caller_.start([s = c->shared_, id, rank, ranks] {
+    if (!s->entered()) return s->made.store(kUnhandledCudaError);
     Config config;
     const int answer = s->with(s->closing, [&](Comm) {
       const int said = s->library->call.CommInitRankConfig(&s->arriving, ranks, id, rank, &config);
@@ -83,8 +86,9 @@ std::unique_ptr<Communicator> Communicator::init(LibraryPtr library, const Uniqu
 }
 
 std::unique_ptr<Communicator> Communicator::shrink(Communicator& parent, std::vector<int> without, Duration limit) {
-  std::unique_ptr<Communicator> c(new Communicator(parent.shared_->library, limit));
+  std::unique_ptr<Communicator> c(new Communicator(parent.shared_->library, limit, parent.shared_->enter));
   c->caller_.start([s = c->shared_, p = parent.shared_, without = std::move(without)]() mutable {
+    if (!s->entered()) return s->made.store(kUnhandledCudaError);
     while (p->revoking.load() && p->revoked.load() == kNoWord && !s->closing.load())
       std::this_thread::sleep_for(kGlance);
     Config config;
@@ -122,10 +126,11 @@ Communicator::State Communicator::state() {
   return made == kSuccess ? State::kUp : State::kMaking;
 }
 
-void Communicator::run(const Job& job, std::function<Status()> then) {
+void Communicator::run(const Job& job, std::function<Status()> first, std::function<Status()> then) {
   shared_->queued.store(kNoWord);
-  caller_.start([s = shared_, job, then = std::move(then)] {
+  caller_.start([s = shared_, job, first = std::move(first), then = std::move(then)] {
     const Functions& call = s->library->call;
+    if (!first().ok()) return s->queued.store(kUnhandledCudaError);
     int answer = s->with(s->closing, [&](Comm c) -> int {
       switch (job.what) {
         case Collective::kAllReduce: return call.AllReduce(job.in, job.out, job.count, job.type, job.op, c, job.stream);
@@ -171,6 +176,7 @@ void Communicator::revoke() {
   shared_->revoking.store(true);
   revoker_ = std::make_unique<Caller>();
   revoker_->start([s = shared_] {
+    if (!s->entered()) return s->revoked.store(kUnhandledCudaError);
     const bool locked = s->lock_calls();
     const int answer = s->ending.load() ? kInvalidUsage : s->library->call.CommRevoke(s->comm, kRevokeDefault);
     if (locked) s->calls.unlock();
@@ -185,6 +191,7 @@ void Communicator::abort() {
   aborted_by_ = now() + limit_;
   aborter_ = std::make_unique<Caller>();
   abort_ = aborter_->start([s = shared_] {
+    (void)s->entered();  // a device that is lost is no reason to leave it running
     const bool locked = s->lock_calls();
     if (!locked && s->comm == nullptr) return s->left_over.store(true);  // nothing that could be aborted yet
     if (s->comm != nullptr) s->library->call.CommAbort(s->comm);

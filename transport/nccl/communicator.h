@@ -34,9 +34,11 @@ class Communicator {
   enum class State : std::uint8_t { kMaking, kUp, kFailed };
   enum class Step : std::uint8_t { kPending, kDone, kFailed };
 
-  // `limit`: of making it, of a revoke, of an abort, each.
-  static std::unique_ptr<Communicator> init(LibraryPtr library, const UniqueId& id, int rank, int ranks,
-                                            Duration limit);
+  // `limit`: of making it, of a revoke, of an abort, each. `enter`: makes the device that it is for the calling thread's,
+  // as NCCL wants it; called first on each of its threads.
+  using Enter = std::function<Status()>;
+  static std::unique_ptr<Communicator> init(LibraryPtr library, const UniqueId& id, int rank, int ranks, Duration limit,
+                                            Enter enter = {});
   // Of the members of `parent` but `without`. Waits (on its own thread) for a revoke of the parent; where that was not
   // asked for or failed, NCCL aborts what is under way there. The parent is to be aborted afterwards.
   static std::unique_ptr<Communicator> shrink(Communicator& parent, std::vector<int> without, Duration limit);
@@ -47,9 +49,9 @@ class Communicator {
   [[nodiscard]] State state();
   [[nodiscard]] const std::string& trouble() const { return trouble_; }
 
-  // One at a time, while it is up. `then` runs on a thread of the communicator once NCCL has the collective on the
-  // stream.
-  void run(const Job& job, std::function<Status()> then);
+  // One at a time, while it is up. On a thread of the communicator `first` runs before, `then` once NCCL has the
+  // collective on the stream: what they queue there is carried out before and after it.
+  void run(const Job& job, std::function<Status()> first, std::function<Status()> then);
   [[nodiscard]] Step queued();
   // Asks NCCL for an error, if it is not being asked; what it has said is seen by state().
   void check();
@@ -66,7 +68,7 @@ class Communicator {
 
  private:
   struct Shared;
-  explicit Communicator(LibraryPtr library, Duration limit);
+  Communicator(LibraryPtr library, Duration limit, Enter enter);
   void fail(const std::string& why);
 
   std::shared_ptr<Shared> shared_;
