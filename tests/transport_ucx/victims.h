@@ -54,6 +54,8 @@ class Victims {
   void enter(Epoch epoch, const std::array<std::uint16_t, 2>& ports, Moment moment) {
     const Order order{epoch, ports, moment};
     REQUIRE(::write(down_, &order, sizeof order) == sizeof order);
+    char taken = 0;  // else who kills it first leaves the order to the next one
+    REQUIRE(::read(up_, &taken, 1) == 1);
   }
   void kill() const { ::kill(victim_, SIGKILL); }
   // How it ended.
@@ -90,6 +92,7 @@ class Victims {
     tell(self.peer.at.port);
     Order order{};
     if (::read(down_, &order, sizeof order) != sizeof order) ::_exit(1);
+    tell('t');
     const std::vector<tcp::Peer> peers = {{{0, 0}, {1, 7}, {"127.0.0.1", order.ports[0]}}, {{1, 0}, {2, 7}, {"127.0.0.1", order.ports[1]}}, self.peer};
     self.count = SIZE_MAX;
     self.enter(order.epoch, peers, 2);
