@@ -2,6 +2,7 @@
 // one shows. Every wait has a bound.
 #pragma once
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <functional>
 #include <vector>
@@ -30,15 +31,18 @@ struct Party final : tcp::LinkUser {
   std::vector<std::byte> out;
   std::vector<std::vector<std::byte>> in;  // by peer: one frame at a time
   std::size_t wrong = 0;
+  bool waits = true;  // false: a peer that takes nothing keeps nobody else from being sent to
+  std::array<std::vector<std::byte>, 256> stay;  // then, by what fills them
 
   static std::byte fill(std::size_t n) { return static_cast<std::byte>(n * 7 + 1); }
 
-  static Party make(std::uint32_t id) {
+  static Party make(std::uint32_t id, Duration suspicion = Duration::from_s(1)) {
     Result<std::shared_ptr<tcp::Lanes>> lanes = open_lanes(wire::group_hash("ucx_test"), "127.0.0.1");
     REQUIRE(lanes.ok());
     tcp::LinkOptions options;
     options.self = {"ucx_test", "", {id, 0}, {id + 1, 7}};
     options.host = "127.0.0.1";
+    options.suspicion = suspicion;
     options.lanes = *lanes;
     auto links = tcp::LinkSet::listen(options);
     REQUIRE(links.ok());
@@ -61,13 +65,15 @@ struct Party final : tcp::LinkUser {
     return true;
   }
   bool next(std::size_t who, tcp::Outgoing& o) override {
-    if (sent[who] == count || links->sending()) return false;  // one at a time: its bytes stay until it is sent
-    out.assign(bytes, fill(sent[who]));
+    if (sent[who] == count || (waits && links->sending())) return false;  // one at a time: its bytes stay until it is sent
+    const std::byte with = fill(sent[who]);
+    std::vector<std::byte>& from = waits ? out : stay[std::to_integer<std::size_t>(with)];
+    if (waits || from.empty()) from.assign(bytes, with);
     o.frame = {};
     o.frame.type = tcp::kFirstUserType;
     o.frame.op = sent[who]++;
-    wire::fill(o.frame, out);
-    o.payload = out.data();
+    wire::fill(o.frame, from);
+    o.payload = from.data();
     return true;
   }
   bool flushed(std::size_t) override { return false; }

@@ -35,10 +35,11 @@ void Lane::on_sent(void* request, ucs_status_t status, void* slot) {
   self->free_.push_back(s);
   --self->in_flight_;
   if (status != UCS_OK) self->fail(Fault::kError, "UCX send: " + self->text(status));
+  else self->gone(s->word);
   self->api_.ucp_request_free(request);
 }
 
-void Lane::post(Head head, const tcp::Outgoing& out, unsigned flags) {
+void Lane::post(ucp_ep_h by, Head head, const tcp::Outgoing& out, unsigned flags, Word word) {
   if (free_.empty()) {
     slots_.push_back(std::make_unique<Slot>());
     slots_.back()->lane = this;
@@ -46,6 +47,7 @@ void Lane::post(Head head, const tcp::Outgoing& out, unsigned flags) {
   }
   Slot* slot = free_.back();
   free_.pop_back();
+  slot->word = word;
   wire::encode(out.frame, head.frame);
   encode(head, slot->head.data());
   const void* payload = out.payload;
@@ -59,13 +61,36 @@ void Lane::post(Head head, const tcp::Outgoing& out, unsigned flags) {
   param.user_data = slot;
   param.flags = flags | (gets_ ? 0u : unsigned{UCP_AM_SEND_FLAG_EAGER});
   dirty_ = true;
-  void* request = api_.ucp_am_send_nbx(ep_, kMessage, slot->head.data(), slot->head.size(), payload, out.frame.length, &param);
+  void* request = api_.ucp_am_send_nbx(by, kMessage, slot->head.data(), slot->head.size(), payload, out.frame.length, &param);
   if (UCS_PTR_IS_PTR(request)) {
     ++in_flight_;
     return;
   }
   free_.push_back(slot);
   if (request != nullptr) fail(Fault::kError, "UCX send: " + text(UCS_PTR_STATUS(request)));
+  else gone(word);
+}
+
+void Lane::gone(Word word) {
+  if (word == Word::kLast) clear_ = true;
+  if (word == Word::kGreeting) greeted_ = true;
+  if (word != Word::kKnock || std::exchange(knocked_, true)) return;
+  post(ep_, {{}, sent_++, theirs_}, {marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY, Word::kGreeting);
+}
+
+void Lane::greet() {
+  if (patient_) return post(ep_, {}, {marker_, nullptr}, 0, Word::kKnock);  // of no lane: the peer drops it
+  send({marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY);
+}
+
+void Lane::hear(ucp_ep_h by) {
+  if (std::exchange(heard_, true) || !patient_) return;
+  if (by == nullptr) by = ep_;
+  if (by != nullptr) post(by, {{}, 0, mine_}, {marker_, nullptr}, 0, Word::kLast);
+}
+
+void Lane::part() {
+  if (patient_ && greeted_ && !heard_) post(ep_, {}, {marker_, nullptr}, 0, Word::kLast);
 }
 
 bool Lane::unsettled() {
@@ -80,7 +105,6 @@ bool Lane::unsettled() {
 // --- receiving ---
 
 ucs_status_t Lane::take(const Head& head, void* data, std::size_t length, std::uint64_t attributes) {
-  heard_ = true;
   if (fault_ != Fault::kNone) return UCS_OK;
   Inbound in;
   in.number = head.number;

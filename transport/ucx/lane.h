@@ -24,9 +24,10 @@ inline constexpr unsigned kMessage = 17;  // id of our active messages
 class Lane {
  public:
   using Fault = tcp::Conn::Fault;
-  // `key`: what the peer's messages carry. `marker`: a frame that its receiver drops.
-  Lane(const Api& api, ucp_worker_h worker, std::uint64_t key, const wire::Frame& marker)
-      : api_(api), worker_(worker), marker_(marker), mine_(key) {}
+  // `key`: what the peer's messages carry. `marker`: a frame that its receiver drops. `patient`: no payload is
+  // sent before a word of ours has gone after what UCX itself has to say.
+  Lane(const Api& api, ucp_worker_h worker, std::uint64_t key, const wire::Frame& marker, bool patient)
+      : api_(api), worker_(worker), marker_(marker), patient_(patient), mine_(key) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
@@ -38,22 +39,30 @@ class Lane {
   void invite() { invited_ = true; }
   // The endpoint, which the lanes own: of our making, or that the peer's first message came by.
   void use(ucp_ep_h ep);
-  // The first message of who made it. UCX makes the other direction too before it lets it go (REPLY).
-  void greet() { send({marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY); }
+  // The first message of who made it. UCX makes the other direction too before it lets it go (REPLY). A patient lane knocks
+  // first: where the peer has no room for a word, nothing is begun.
+  void greet();
   // Tells who made it that it is made: with our own key, since theirs may not have come yet.
-  void answer() { post({{}, 0, mine_}, {marker_, nullptr}, 0); }
-  [[nodiscard]] bool answered(std::uint64_t key) { return key == theirs_ && (heard_ = true); }
+  void answer() { post(ep_, {{}, 0, mine_}, {marker_, nullptr}, 0); }
+  [[nodiscard]] bool answers(std::uint64_t key) const { return met() && key == theirs_; }
+  // A message of the peer is here. A patient lane answers the first one by the endpoint that it came by, or by ours.
+  void hear(ucp_ep_h by);
+  // The epoch is over: a last word, if none has gone since UCX made the other direction.
+  void part();
+  // UCX may still have something of its own to say to the peer, which waits for room there. It sends in order: not where a
+  // word of ours has gone after it.
+  [[nodiscard]] bool owes() const { return patient_ && !clear_ && ((ep_ != nullptr && !knocked_) || greeted_ || heard_); }
   // A connection with the peer may be half made: until its first message is here, or UCX has said that it is lost.
   [[nodiscard]] bool connecting() const { return (ep_ != nullptr || invited_) && !heard_ && !lost_; }
   void lose() { lost_ = true; }
   [[nodiscard]] ucp_ep_h ep() const { return ep_; }
-  [[nodiscard]] bool up() const { return ep_ != nullptr && met() && fault_ == Fault::kNone; }
+  [[nodiscard]] bool up() const { return ep_ != nullptr && met() && (clear_ || !patient_) && fault_ == Fault::kNone; }
   void fail(ucs_status_t status) { fail(Fault::kError, "UCX endpoint: " + text(status)); }
   [[nodiscard]] bool full() const { return in_flight_ >= kMaxInFlight; }
   [[nodiscard]] std::size_t in_flight() const { return in_flight_; }
   // What was sent may wait in UCX for room. Tells by sending a marker: UCX takes none while bytes before it wait.
   [[nodiscard]] bool unsettled();
-  void send(const tcp::Outgoing& out, unsigned flags = 0) { post({{}, sent_++, theirs_}, out, flags); }
+  void send(const tcp::Outgoing& out, unsigned flags = 0) { post(ep_, {{}, sent_++, theirs_}, out, flags); }
   // Hands on what has come.
   tcp::Io serve(tcp::FrameUser& user);
   // A message of this peer. As of ucp_am_recv_callback_t.
@@ -67,8 +76,10 @@ class Lane {
   static constexpr std::size_t kMaxInFlight = 8;
   static constexpr std::size_t kSmallBytes = 4u << 10;    // payloads up to this size are copied, as Framed does
   static constexpr std::size_t kMaxQueued = 64u << 20;    // of a peer that sends without being asked
+  enum class Word : std::uint8_t { kMessage, kKnock, kGreeting, kLast };
   struct Slot {  // of a message that is being sent
     Lane* lane = nullptr;
+    Word word = Word::kMessage;
     std::array<std::byte, kHeadBytes> head;
     std::array<std::byte, kSmallBytes> small;
   };
@@ -82,7 +93,8 @@ class Lane {
   };
   static void on_sent(void* request, ucs_status_t status, void* slot);
   static void on_fetched(void* request, ucs_status_t status, std::size_t length, void* lane);
-  void post(Head head, const tcp::Outgoing& out, unsigned flags);
+  void post(ucp_ep_h by, Head head, const tcp::Outgoing& out, unsigned flags, Word word = Word::kMessage);
+  void gone(Word word);
   tcp::Io fail(Fault fault, std::string why);
   void release(Inbound& in);
   [[nodiscard]] bool begin(tcp::FrameUser& user, Inbound& in, tcp::Io& answer);  // false: `answer`
@@ -93,7 +105,9 @@ class Lane {
   wire::Frame marker_;
   ucp_ep_h ep_ = nullptr;
   bool gets_ = false;  // has a transport that can fetch
+  const bool patient_;
   bool invited_ = false, heard_ = false, lost_ = false;
+  bool knocked_ = false, greeted_ = false, clear_ = false;  // the knock, the greeting, the last word have gone
   const std::uint64_t mine_;
   std::uint64_t theirs_ = 0, sent_ = 0, taken_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;

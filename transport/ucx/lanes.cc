@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -84,7 +85,7 @@ UcxLanes::UcxLanes(const Api& api, std::uint64_t group, ucp_context_h context)
 UcxLanes::~UcxLanes() {
   end();
   drop_retired();
-  api_.ucp_cleanup(context_);
+  if (!kept_) api_.ucp_cleanup(context_);
 }
 
 std::unique_ptr<tcp::Conn> UcxLanes::attach(std::unique_ptr<tcp::Conn> socket) {
@@ -150,9 +151,22 @@ void UcxLanes::end() {
 }
 
 void UcxLanes::drop_retired() {
+  const auto owes = [](const auto& lane) { return lane.second->owes(); };
+  if (std::any_of(retired_.lanes.begin(), retired_.lanes.end(), owes)) keep();
   if (retired_.listener != nullptr) api_.ucp_listener_destroy(retired_.listener);
   if (retired_.worker != nullptr) api_.ucp_worker_destroy(retired_.worker);
   retired_ = {};
+}
+
+// UCX 1.13 aborts (ucp_request.c:684) where a worker ends while what it has to say about connections waits for room at a peer, and
+// at one that is gone there never is any. So such a worker stays, untouched, as long as the process.
+void UcxLanes::keep() {
+  static std::mutex mutex;
+  static auto& all = *new std::vector<Retired>;
+  const std::lock_guard lock(mutex);
+  all.push_back(std::exchange(retired_, {}));
+  kept_ = true;
+  log::warn("ucx", "kept=" + std::to_string(all.size()) + " why=\"a word to a peer waits for room there\"");
 }
 
 // UCX 1.13 does not bear the end of a worker to which, or from which, a connection is being made. Over TCP its own thread goes
@@ -161,10 +175,11 @@ void UcxLanes::drop_retired() {
 // worker is retired.
 bool UcxLanes::settle() {
   const auto connecting = [this] {
-    return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane.second->connecting(); });
+    return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane.second->connecting() || lane.second->owes(); });
   };
   for (const Instant until = now() + kSettling; connecting() && now() < until;)
     if (api_.ucp_worker_progress(worker_) == 0) std::this_thread::yield();
+  for (auto& [key, lane] : lanes_) lane->part();
   return !connecting();
 }
 
@@ -186,7 +201,7 @@ Lane* UcxLanes::lane() {
   wire::fill(marker, {});
   const std::uint64_t key = random_u64();
   std::unique_ptr<Lane>& lane = lanes_[key];
-  lane = std::make_unique<Lane>(api_, worker_, key, marker);
+  lane = std::make_unique<Lane>(api_, worker_, key, marker, !network_);
   return lane.get();
 }
 
@@ -261,13 +276,16 @@ ucs_status_t UcxLanes::on_message(void* at, const void* head, std::size_t head_b
   auto& lanes = self->lanes_;
   const auto lane = lanes.find(h.key);
   if (lane == lanes.end()) {
-    (void)std::any_of(lanes.begin(), lanes.end(), [&](const auto& other) { return other.second->answered(h.key); });
+    for (auto& [key, other] : lanes)
+      if (other->answers(h.key)) other->hear(nullptr);
     return UCS_OK;
   }
-  if (self->network_ && lane->second->ep() == nullptr && (param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0) {
-    lane->second->use(param->reply_ep);
+  ucp_ep_h by = (param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) != 0 ? param->reply_ep : nullptr;
+  if (self->network_ && lane->second->ep() == nullptr && by != nullptr) {
+    lane->second->use(by);
     lane->second->answer();
   }
+  lane->second->hear(by);
   return lane->second->take(h, data, length, param->recv_attr);
 }
 

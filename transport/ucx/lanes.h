@@ -72,6 +72,8 @@ class UcxLanes final : public tcp::Lanes {
     std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes;
   } retired_;
   void drop_retired();
+  void keep();         // what is retired, as long as the process: UCX cannot end it (shared memory only)
+  bool kept_ = false;  // then the context stays too
   std::string trouble_;
 };
 
