@@ -70,8 +70,10 @@ Result<std::unique_ptr<DevicePlane>> DevicePlane::open(std::unique_ptr<Plane> ba
   std::vector<Incarnation> members;
   for (const MemberInfo& m : view.members) members.push_back(m.inc);
   seat.rank->imports().keep(members);
-  seat.open.store(false);
-  if (!shared || members.size() > device::kMaxSources) return plane;
+  if (!shared || members.size() > device::kMaxSources) {
+    seat.open.store(false);
+    return plane;
+  }
   std::vector<Peer> peers(members.size());
   bool all = true;
   for (std::size_t i = 0; i < members.size(); ++i) {
@@ -96,18 +98,16 @@ Result<std::unique_ptr<DevicePlane>> DevicePlane::open(std::unique_ptr<Plane> ba
     if ((*mapped)->size() < DeviceBoard::bytes(seat.board->window) || peers[i].board->window != seat.board->window)
       return {Code::kRefused, "device board of member " + to_string(view.members[i].id) + " is not the expected one"};
   }
-  if (!all) return plane;
-  plane->peers_ = std::move(peers);
-  seat.open.store(true);
+  if (all) plane->peers_ = std::move(peers);
+  seat.open.store(all);
   return plane;
 }
 
 DevicePlane::DevicePlane(std::unique_ptr<Plane> base, DeviceSeat& seat, const View& view, std::size_t self)
     : base_(std::move(base)), seat_(seat), view_(view), self_(self), flights_(seat.board->window) {}
 
-// The same at every member.
-bool DevicePlane::takes(const OpDesc& desc) const {
-  return !peers_.empty() && desc.kind != OpKind::kBarrier && !desc.told() && desc.kind != OpKind::kAllGatherV &&
+bool DevicePlane::takes(const OpDesc& desc) {
+  return desc.kind != OpKind::kBarrier && !desc.told() && desc.kind != OpKind::kAllGatherV &&
          desc.kind != OpKind::kReduceScatterV && !desc.scaled() && desc.count != 0;
 }
 
@@ -115,9 +115,10 @@ RunResult DevicePlane::run(ExecOp& op, ExecContext& context) {
   Flight& f = flight(op.id);
   if (f.id != op.id) f = {op.id, Phase::kNone, false};
   if (f.phase == Phase::kNone) {
-    if (takes(op.desc))
+    // Of every op: who took one for another would wait elsewhere.
+    if (!peers_.empty())
       if (RunResult r = say(op); r.state != RunState::kPrepared) return r;
-    f.phase = takes(op.desc) ? Phase::kSaid : Phase::kHere;
+    f.phase = peers_.empty() ? Phase::kHere : Phase::kSaid;
   }
   if (f.phase == Phase::kSaid)
     if (RunResult r = meet(f, op, context); r.state != RunState::kPrepared) return r;
@@ -141,8 +142,9 @@ RunResult DevicePlane::run_here(ExecOp& op, ExecContext& context) {
 // Where my buffers lie, to all.
 RunResult DevicePlane::say(const ExecOp& op) {
   DeviceLine& line = seat_.board->line(op.id);
-  const Stage::There there = op.stage ? op.stage->there() : Stage::There{};
-  algo::make_plan({op.desc, peers_.size(), self_, op.root_index, nullptr, algo::Spread::kRoot, nullptr}, plan_);
+  const bool taken = op.stage && takes(op.desc);
+  const Stage::There there = taken ? op.stage->there() : Stage::There{};
+  if (taken) algo::make_plan({op.desc, peers_.size(), self_, op.root_index, nullptr, algo::Spread::kRoot, nullptr}, plan_);
   const bool barred = std::any_of(view_.members.begin(), view_.members.end(), [&](const MemberInfo& m) { return seat_.closed.contains(m.inc); });
   line.there = 0;
   if (there.result != nullptr && there.result_bytes >= plan_.output_bytes && !barred) {

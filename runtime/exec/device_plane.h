@@ -63,7 +63,7 @@ class DevicePlane final : public Plane {
   };
   DevicePlane(std::unique_ptr<Plane> base, DeviceSeat& seat, const View& view, std::size_t self);
   Flight& flight(OpId op) { return flights_[op % flights_.size()]; }
-  [[nodiscard]] bool takes(const OpDesc& desc) const;
+  [[nodiscard]] static bool takes(const OpDesc& desc);
   RunResult say(const ExecOp& op);
   RunResult meet(Flight& f, const ExecOp& op, ExecContext& context);
   RunResult begin(const ExecOp& op);

@@ -167,3 +167,23 @@ TEST_CASE("where a waiting stream holds up others, no stream waits: calls return
     return other.fetched() == want ? "" : "the message";
   });
 }
+
+TEST_CASE("members that differ in the operation, or in the kind of op, are told so, on the device too, and go on there") {
+  const std::string differs = GENERATE("operation", "barrier", "all_to_all_v");
+  CAPTURE(differs);
+  World world("shm", 3, with_device());
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
+    Side side(group, 700);
+    if (std::string wrong = summed(group, side, rank, 1, "device"); !wrong.empty()) return wrong;
+    if (std::string wrong = side.put(rank, 2); !wrong.empty()) return wrong;
+    const ReduceOp op = rank == 1 && differs == "operation" ? ReduceOp::kMax : ReduceOp::kSum;
+    const std::size_t counts[] = {100, 100, 100};
+    const Result<Outcome> outcome =
+        rank != 1 || differs == "operation" ? group.all_reduce(side.in, side.out, side.count, DataType::kU64, op, side.options())
+        : differs == "barrier"              ? group.barrier(side.options())
+                                            : group.all_to_all_v(side.in, counts, {}, side.out, counts, {}, DataType::kU64, side.options());
+    if (outcome.code() != Code::kMismatch) return std::string("not kMismatch: ") + code_name(outcome.code());
+    if (!untouched(side.fetched())) return "touched";
+    return summed(group, side, rank, 3, "device");
+  });
+}
