@@ -217,6 +217,9 @@ TEST_CASE("what is lent is read elsewhere, also when its owner has freed it; oth
   memory[9'999] = 1;
   mine->free(Memory::kDevice, memory);
   CHECK(other->open(*loan).code() == Code::kUnavailable);
+  void* next = *mine->allocate(Memory::kDevice, 40'000);  // its file has the number of the one that went
+  CHECK(other->open(*loan).code() == Code::kUnavailable);
+  mine->free(Memory::kDevice, next);
   std::uint32_t last = 0;
   std::memcpy(&last, *opened + 39'996, 4);
   CHECK(last == 1);

@@ -12,7 +12,7 @@ part=${1:-kernels}
 case $part in
   kernels) programs=(kernels_test cuda_bodies_test device_test) ;;
   plans) programs=(conformance_device_test) ;;
-  kills) programs=(regroup regroup-chaos-worker) ;;
+  kills) programs=(device_lent_kill_test regroup regroup-chaos-worker) ;;
   nccl) programs=(conformance_nccl_device_test regroup regroup-chaos-worker) ;;
   *) cannot "no part '$part': there are kernels, plans, kills, nccl" ;;
 esac
