@@ -1,8 +1,8 @@
 #!/bin/bash
 # test.sh PART: builds for the GPU of this machine and runs one part of the tests on it; `make gpu-test PART=...`.
 # Parts so far: kernels (every launch on the GPU against the host's bits, also under compute-sanitizer where that is present); plans
-# (groups of threads with buffers on the GPU: stream order, deaths, failed ops); kills (processes that share the GPU, killed,
-# stopped and joined again, every result checked); nccl (the same two over the real NCCL that REGROUP_NCCL_LIBRARY names, or the
+# (groups of threads with buffers on the GPU: stream order, deaths, failed ops); kills (memory of a killed process is read on;
+# processes that share the GPU, killed, stopped and joined again, every result checked); nccl (the same two over the real NCCL that REGROUP_NCCL_LIBRARY names, or the
 # loader knows; several ranks share the GPU, which wants NCCL 2.30).
 # Writes bench/results/gpu-PART.json as it ends. Exit status: 0 passed; 1 failed; 2 cannot be run here.
 set -euo pipefail
@@ -27,11 +27,10 @@ run() {
 }
 mkdir -p bench/results
 export REGROUP_NEED_GPU=1 REGROUP_TEST_DEVICE=cuda:0  # without one the tests would pass on the host device alone
+for program in "${programs[@]}"; do [[ $program == regroup* ]] || run timeout "$bound" "$build/bin/$program"; done
 if [[ $part == kills ]]; then
   run "$build/bin/regroup" chaos --members 3 --seconds 150 --seed 1 --arenas shm,tcp --device cuda:0 \
     --faults kill,view_change_kill,stop,coordinator,duplicate,join --hang 60 --json bench/results/gpu-kills-chaos.json
-else
-  for program in "${programs[@]}"; do [[ $program == regroup* ]] || run timeout "$bound" "$build/bin/$program"; done
 fi
 if [[ $part == nccl ]]; then
   run timeout 240 "$build/bin/regroup" chaos --members 3 --seconds 150 --seed 1 --arenas nccl --device cuda:0 \
