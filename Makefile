@@ -26,7 +26,7 @@ help:
 	@echo 'make torch-suite  PyTorch'"'"'s own test of backends under the name regroup (SUITE_ARGS="--ranks 4", names of tests)'
 	@echo 'make gpu-test on a machine with a GPU and nvcc 13: build for it, run PART=kernels, plans or kills on it; gpu-pack makes build/gpu-deps.tar.gz, which'
 	@echo '              such a machine may take the Debian packages from (REGROUP_GPU_DEPS=FILE)'
-	@echo 'make gpu-bench  the same machine: kernels beside the device'"'"'s own copy, into bench/results'
+	@echo 'make gpu-bench  the same machine: kernels beside the device'"'"'s own copy, ranks that share it, recovery (or PART=kernels, ranks, recovery), into bench/results'
 	@echo 'make clean    remove the build folders'
 	@echo 'Settings: PRESET=dev|release|minimal|asan|tsan (now $(PRESET)), JOBS (now $(JOBS)), TEST_JOBS,'
 	@echo '          DEMO_ARGS, BENCH_ARGS, CTEST_ARGS, REGROUP_NO_APT=1 (no package is checked or installed)'
@@ -76,7 +76,7 @@ gpu-test:
 	@tools/gpu/test.sh $(or $(PART),kernels)
 
 gpu-bench:
-	@tools/gpu/bench.sh
+	@tools/gpu/bench.sh $(PART)
 
 install: build
 	@cmake --install $(BUILD_DIR) --prefix $(PREFIX)

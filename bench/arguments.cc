@@ -91,7 +91,7 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   app.add_option("-u,--unalign", a.unalign, "shift the buffers by this many elements")->check(CLI::Range(0, 500));
   app.add_option("-R,--local_register", local_register, "1 or 2: --registered")->check(CLI::Range(0, 2));
   app.add_option("-J,--output_file", a.json, "write JSON; an existing file gets a suffix");
-  int one = 1, zero = 0, any = 0;  // scripts give -g 1 and -t 1: here a rank is a process and nothing else
+  int one = 1, zero = 0, any = 0;  // scripts give -g 1 and -t 1: --threads is ours
   app.add_option("-g,--ngpus", one, "accepted for scripts: 1")->check(CLI::Range(1, 1));
   app.add_option("-t,--nthreads", one, "accepted for scripts: 1")->check(CLI::Range(1, 1));
   app.add_option("-p,--parallel_init", any, "accepted for scripts: 0 or 1")->check(CLI::Range(0, 1));
@@ -101,6 +101,8 @@ Result<Arguments> parse_arguments(const Collective& collective, int argc, const 
   app.add_option("-S,--report_timestamps", zero, "accepted for scripts: 0")->check(CLI::Range(0, 0));
   app.add_option("--ranks", a.ranks, "start this many processes here (else: regroup run, torchrun, mpirun)")
       ->check(CLI::Range(1, 64));
+  app.add_option("--threads", a.threads, "as many ranks as threads of this process, a group each")->check(CLI::Range(1, 64));
+  app.add_option("--device", a.device, "buffers on a device, calls on a stream of it: cuda:N, or host, the simulated one");
   app.add_option("--transport", a.transport, "shm, tcp, ucx or auto");
   app.add_flag("--registered", a.registered, "buffers from Group::allocate");
   app.add_flag("--no-commit", a.no_commit, "without the commit rule: for comparison only, gives up agreement");

@@ -39,6 +39,9 @@ struct Arguments {
   std::string json;   // file; an existing one gets a suffix
 
   int ranks = 0;          // above 0: start that many processes
+  int threads = 0;        // above 0: that many ranks as threads of this process
+  [[nodiscard]] int started() const { return ranks > 0 ? ranks : threads; }  // ranks that this program starts; 0: none
+  std::string device;     // the buffers lie on this device of the group; empty: host memory
   std::string transport;  // empty: REGROUP_TRANSPORT, else auto
   bool registered = false;
   bool no_commit = false;

@@ -5,8 +5,21 @@
 namespace regroup::bench {
 namespace {
 
+Status check_device(const Arguments& a) {
+  if (a.device.empty()) return {};
+  if (!device_named(a.device))
+    return {Code::kInvalid, "--device '" + a.device + "' is none of cuda:N, host"};
+  if (a.registered) return {Code::kInvalid, "--registered has no meaning with --device: Group::allocate gives host memory"};
+  if (a.cut_bytes > 0) return {Code::kInvalid, "--cut has no meaning with --device: calls on a device's buffers are not cut"};
+  if (a.output_scratch) {
+    return {Code::kInvalid, "--output-scratch has no meaning with --device: an output there is written after the commit"};
+  }
+  return {};
+}
+
 Status check_failure_run(const Arguments& a) {
   if (!a.is_failure_run()) return {};
+  if (a.threads > 0) return {Code::kInvalid, "--kill, --stop and --join need processes: --ranks, not --threads"};
   if (a.ranks < 2)
     return {Code::kInvalid, "--kill, --stop and --join need --ranks of 2 or more: the bench owns the ranks"};
   if (a.no_commit) return {Code::kInvalid, "--no-commit gives up agreement: not with --kill, --stop or --join"};
@@ -38,6 +51,8 @@ Status check_failure_run(const Arguments& a) {
 
 }  // namespace
 
+bool device_named(const std::string& text) { return text == "host" || text.starts_with("host,") || text.starts_with("cuda:"); }
+
 Status check_arguments(const Collective& collective, const Arguments& a) {
   if (a.cut_bytes > 0 && !collective.cuttable) {
     return {Code::kInvalid, std::string("--cut has no meaning for ") + collective.program +
@@ -51,9 +66,11 @@ Status check_arguments(const Collective& collective, const Arguments& a) {
   }
   if (a.grouped && a.cut_bytes == 0) return {Code::kInvalid, "--grouped needs --cut"};
   if (a.root < -1) return {Code::kInvalid, "-r " + std::to_string(a.root) + ": -1 (every rank in turn), 0 or above"};
-  if (a.ranks > 0 && a.root >= a.ranks && collective.rooted) {
-    return {Code::kInvalid, "-r " + std::to_string(a.root) + ": there are " + std::to_string(a.ranks) + " ranks"};
+  if (a.ranks > 0 && a.threads > 0) return {Code::kInvalid, "--ranks starts processes, --threads threads: give one of them"};
+  if (a.started() > 0 && a.root >= a.started() && collective.rooted) {
+    return {Code::kInvalid, "-r " + std::to_string(a.root) + ": there are " + std::to_string(a.started()) + " ranks"};
   }
+  if (Status s = check_device(a); !s.ok()) return s;
   if (Status s = check_failure_run(a); !s.ok()) return s;
   if (a.max_bytes < a.min_bytes) return {Code::kInvalid, "-e (maxbytes) is below -b (minbytes)"};
   if (a.max_bytes > a.min_bytes && a.step_factor <= 1 && a.step_bytes == 0) {

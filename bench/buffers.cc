@@ -12,23 +12,29 @@ namespace {
 
 constexpr std::size_t kAlignment = 4096;
 
-Result<void*> allocate_one(Group& group, std::size_t bytes, bool registered) {
+}  // namespace
+
+Result<void*> Buffers::allocate_one(Group& group, std::size_t bytes, Where where) {
   const std::size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment + kAlignment;
-  if (registered) return group.allocate(padded);
+  if (where == Where::kRegistered) return group.allocate(padded);
+  if (where == Where::kDevice) return side_->allocate(padded);
   void* memory = std::aligned_alloc(kAlignment, padded);
   if (memory == nullptr) return {Code::kNoMemory, "a private buffer of " + std::to_string(padded) + " bytes"};
   std::memset(memory, 0, padded);
   return memory;
 }
 
-}  // namespace
-
-Status Buffers::allocate(Group& group, std::size_t in_bytes, std::size_t out_bytes, bool registered) {
-  if (registered) group_ = &group;
-  auto in = allocate_one(group, in_bytes, registered);
+Status Buffers::allocate(Group& group, std::size_t in_bytes, std::size_t out_bytes, Where where) {
+  if (where == Where::kRegistered) group_ = &group;
+  if (where == Where::kDevice) {
+    auto side = DeviceSide::make(group.device(), group.options().wait_timeout_s);
+    if (!side.ok()) return side.error();
+    side_ = std::move(*side);
+  }
+  auto in = allocate_one(group, in_bytes, where);
   if (!in.ok()) return in.error();
   in_ = *in;
-  auto out = allocate_one(group, out_bytes, registered);
+  auto out = allocate_one(group, out_bytes, where);
   if (!out.ok()) return out.error();
   out_ = *out;
   bytes_ = in_bytes + out_bytes;
@@ -36,6 +42,7 @@ Status Buffers::allocate(Group& group, std::size_t in_bytes, std::size_t out_byt
 }
 
 Buffers::~Buffers() {
+  if (side_ != nullptr) return;
   for (void* memory : {in_, out_}) {
     if (memory == nullptr) continue;
     if (group_ != nullptr) {

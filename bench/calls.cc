@@ -16,6 +16,9 @@ Status judge(const Result<Outcome>& outcome, const Call& call, std::string* plan
   return {};
 }
 
+// The stream has seen the result.
+Status seen(const Call& call) { return call.side == nullptr ? Status{} : call.side->finish(); }
+
 }  // namespace
 
 std::vector<Call> Calls::pieces_of(const Call& call) const {
@@ -70,13 +73,14 @@ Status Calls::run_ring(const Call& call, int n, std::string* plan) {
     }
     if (i < total) slot = collective_.start(pieces[i % pieces.size()]);
   }
-  return {};
+  return seen(call);
 }
 
 Status Calls::run_groups(const Call& call, int n, std::string* plan) {
   const std::vector<Call> ops(static_cast<std::size_t>(mode_.aggregate), call);
   for (int i = 0; i < n; ++i) {
     if (Status s = judge(launch(ops, true), call, plan); !s.ok()) return s;
+    if (Status s = seen(call); !s.ok()) return s;
   }
   return {};
 }
@@ -88,6 +92,7 @@ Status Calls::run(const Call& call, int n, std::string* plan) {
   for (int i = 0; i < n; ++i) {
     last = once(call);
     if (!last.ok()) break;
+    if (Status s = seen(call); !s.ok()) return s;
   }
   return n == 0 ? Status{} : judge(last, call, plan);
 }

@@ -1,6 +1,7 @@
 // Carries out n calls in the way that the command line asks for: one after the other, in flight, aggregated in groups
-// (-m), or each cut into pieces that are ops of their own (--cut). One thread. An op that fails, or that had not every
-// member of the call's view, ends it with that error.
+// (-m), or each cut into pieces that are ops of their own (--cut). With buffers on a device it waits for the stream as well: a
+// blocking call, and the calls of a group, each time, calls in flight at the end. One thread. An op that fails, or that had not
+// every member of the call's view, ends it with that error.
 #pragma once
 
 #include <cstddef>

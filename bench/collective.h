@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/device_side.h"
 #include "bench/reduction.h"
 #include "regroup/regroup.h"
 
@@ -26,11 +27,15 @@ struct Call {
   MemberId root;                      // rooted collectives
   bool output_scratch = false;        // the output may be written before the commit
   std::size_t cut_bytes = 0;          // above 0: the runtime cuts the call
+  DeviceSide* side = nullptr;         // of buffers on a device; null: they are host memory
+  // Where the host fills and checks a place in the buffers.
+  [[nodiscard]] void* here(const void* at) const { return side == nullptr ? const_cast<void*>(at) : side->here(at); }
   [[nodiscard]] OpOptions options() const {
     OpOptions out;
     if (op.scaled) out.premultiply = scalar.data();
     out.output_scratch = output_scratch;
     out.cut_bytes = cut_bytes;
+    if (side != nullptr) out.stream = side->native();
     return out;
   }
 };
@@ -60,6 +65,7 @@ struct Collective {
   bool rooted;          // has a root: -r counts
   bool cuttable;        // element by element: a range of it is the same collective, so --cut has a meaning
   bool cut_inside = false;  // and the runtime does so (OpOptions::cut_bytes)
+  bool bounded_by_copies = false;  // the traffic bounds of bench/roofline.h are its
   // The count for `elements` of the table's size, as nccl-tests rounds it.
   std::size_t (*count)(std::size_t elements, std::size_t type_size, std::size_t ranks);
   Shape (*shape)(std::size_t count, std::size_t ranks, std::size_t self);

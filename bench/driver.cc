@@ -42,6 +42,14 @@ Result<const Collective*> take_collective(std::vector<const char*>& words) {
   return {Code::kInvalid, "--collective '" + name + "' is none of " + known + " (with or without _perf)"};
 }
 
+int run_rank_or_all(const char* program, const Arguments& arguments, const std::vector<std::string>& command,
+                    const std::function<int(const ThreadRank*)>& rank) {
+  if (arguments.threads > 0)
+    return run_threads(program, arguments.threads, arguments.probe, [&](const ThreadRank& thread) { return rank(&thread); });
+  if (arguments.ranks > 0 && !is_started_rank()) return run_ranks(program, arguments.ranks, command);
+  return rank(nullptr);
+}
+
 }  // namespace
 
 int run_benchmark(const Collective& collective, int argc, char** argv) {
@@ -52,8 +60,9 @@ int run_benchmark(const Collective& collective, int argc, char** argv) {
     return is_failure_member() ? run_failure_member(collective, *arguments)
                                : run_failure(collective, *arguments, command);
   }
-  if (arguments->ranks > 0 && !is_started_rank()) return run_ranks(collective.program, arguments->ranks, command);
-  return RankRun(collective, *arguments, std::move(command)).run();
+  return run_rank_or_all(collective.program, *arguments, command, [&](const ThreadRank* thread) {
+    return RankRun(collective, *arguments, command, thread).run();
+  });
 }
 
 int run_program(const Program& program, int argc, char** argv) {
@@ -73,8 +82,9 @@ int run_program(const Program& program, int argc, char** argv) {
   }
   if (auto status = say(program.name, arguments)) return *status;
   const std::vector<std::string> command(argv, argv + argc);
-  if (arguments->ranks > 0 && !is_started_rank()) return run_ranks(program.name, arguments->ranks, command);
-  return program.measure(collective, *arguments, command);
+  return run_rank_or_all(program.name, *arguments, command, [&](const ThreadRank* thread) {
+    return program.measure(collective, *arguments, command, thread);
+  });
 }
 
 }  // namespace regroup::bench

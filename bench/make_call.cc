@@ -18,6 +18,7 @@ Call make_call(const Collective& collective, const Arguments& arguments, const R
   call.type = row.type;
   call.op = row.op;
   call.output_scratch = arguments.output_scratch;
+  call.side = buffers.side();
   if (call.op.scaled) call.scalar = scalar_element(call.type, view.members[view.self].replica);
   const Shape shape = collective.shape(call.count, view.size(), view.self);
   char* out = static_cast<char*>(buffers.out()) + shift;

@@ -11,8 +11,8 @@ int main(int argc, char** argv) {
   program.cuts = true;
   program.line = {"1M", "16M", 4, 20, {{"--in-flight", "ops that share the bytes of a row", &in_flight, 1, 32}}};
   program.measure = [&](const Collective& collective, const Arguments& arguments,
-                        const std::vector<std::string>& command) {
-    return measure_overlap(collective, arguments, in_flight, command);
+                        const std::vector<std::string>& command, const ThreadRank* thread) {
+    return measure_overlap(collective, arguments, in_flight, command, thread);
   };
   return run_program(program, argc, argv);
 }

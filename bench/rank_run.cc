@@ -7,6 +7,7 @@
 #include "bench/checked_call.h"
 #include "bench/clock.h"
 #include "bench/make_call.h"
+#include "bench/roofline.h"
 #include "bench/rows.h"
 #include "bench/text.h"
 
@@ -26,8 +27,8 @@ CallMode mode_of(const Arguments& a) {
 
 }  // namespace
 
-RankRun::RankRun(const Collective& collective, Arguments arguments, std::vector<std::string> command)
-    : collective_(collective), arguments_(std::move(arguments)), calls_(collective, mode_of(arguments_)) {
+RankRun::RankRun(const Collective& collective, Arguments arguments, std::vector<std::string> command, const ThreadRank* thread)
+    : collective_(collective), arguments_(std::move(arguments)), thread_(thread), calls_(collective, mode_of(arguments_)) {
   info_.program = collective.program;
   info_.command = std::move(command);
   info_.start_time = time_text();
@@ -41,10 +42,11 @@ int RankRun::run() {
 }
 
 Status RankRun::run_all() {
-  if (Status s = seat_.take(collective_, arguments_); !s.ok()) return s;
+  if (Status s = seat_.take(collective_, arguments_, thread_); !s.ok()) return s;
   info_.ranks = seat_.ranks();
   info_.transport = seat_.view().transport;
-  info_.huge_pages = on_huge_pages(seat_.buffers().in());
+  if (const DeviceSide* side = seat_.buffers().side(); side != nullptr) info_.device = side->name();
+  info_.huge_pages = info_.device.empty() && on_huge_pages(seat_.buffers().in());
   print_start();
   for (int cycle = 0; cycle < arguments_.cycles; ++cycle) {
     for (const RowSpec& spec : rows_of(collective_, arguments_, seat_.ranks())) {
@@ -61,6 +63,10 @@ Status RankRun::run_row(const RowSpec& spec) {
   }
   if (seat_.rank() == 0) {
     std::fputs(table_row(*row).c_str(), stdout);
+    if (row->copy_gbs > 0) {
+      std::printf("# %s\n", traffic_text(row->copy_gbs, seat_.ranks(), row->bytes, row->out_of_place.time_us.median,
+                                         row->in_place.time_us.median).c_str());
+    }
     std::fflush(stdout);
   }
   rows_.push_back(std::move(*row));
@@ -74,6 +80,10 @@ Result<Row> RankRun::run_point(const RowSpec& spec) {
   row.root = spec.root;
   auto before = seat_.probe();
   if (!before.ok()) return before.error();
+  // Ranks that this program started share the device that the command line names.
+  const bool one_device = !arguments_.device.empty() && arguments_.started() > 0 && collective_.bounded_by_copies;
+  if (one_device)
+    if (Status s = measure_copy(spec.bytes, row.copy_gbs); !s.ok()) return s.error();
   for (bool in_place : {false, true}) {
     if (in_place ? arguments_.out_of_place_only || arguments_.output_scratch : arguments_.in_place_only) continue;
     const Call call = make_call(collective_, arguments_, spec, seat_.group(), seat_.view(), seat_.buffers(), in_place);
@@ -83,9 +93,13 @@ Result<Row> RankRun::run_point(const RowSpec& spec) {
     if (!side.ok()) return side.error();
     (in_place ? row.in_place : row.out_of_place) = *side;
   }
-  auto held = seat_.runtime_bytes();
-  if (!held.ok()) return held.error();
-  row.runtime_bytes = *held;
+  if (one_device)
+    if (Status s = measure_copy(spec.bytes, row.copy_gbs); !s.ok()) return s.error();
+  if (arguments_.device.empty()) {
+    auto held = seat_.runtime_bytes();
+    if (!held.ok()) return held.error();
+    row.runtime_bytes = *held;
+  }
   auto after = seat_.probe();
   if (!after.ok()) return after.error();
   row.probe_before_us = *before;
@@ -94,7 +108,7 @@ Result<Row> RankRun::run_point(const RowSpec& spec) {
 }
 
 Result<Side> RankRun::run_side(const Call& call, std::size_t bytes, bool in_place, std::string& plan) {
-  fill_input(collective_, seat_, call, ++seed_);
+  if (Status s = fill_input(collective_, seat_, call, ++seed_); !s.ok()) return s.error();
   if (Status s = calls_.run(call, arguments_.warmup, &plan); !s.ok()) return s.error();
   int n = arguments_.iterations;
   if (arguments_.seconds > 0) {
@@ -122,6 +136,16 @@ Result<Side> RankRun::run_side(const Call& call, std::size_t bytes, bool in_plac
     side.wrong = *wrong;
   }
   return side;
+}
+
+// By rank 0, while the others wait; the fastest so far, before and behind the ops.
+Status RankRun::measure_copy(std::size_t bytes, double& best_gbs) {
+  const Result<double> gbs = seat_.rank() == 0 ? copy_gbs(seat_.buffers(), bytes) : Result<double>(0.0);
+  if (!gbs.ok()) return error_of("the device's own copy", gbs.error());
+  auto all = seat_.agree(*gbs, ReduceOp::kMax);
+  if (!all.ok()) return all.error();
+  best_gbs = std::max(best_gbs, *all);
+  return {};
 }
 
 Result<int> RankRun::choose_iterations(const Call& call) {

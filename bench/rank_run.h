@@ -18,7 +18,8 @@ namespace regroup::bench {
 
 class RankRun {
  public:
-  RankRun(const Collective& collective, Arguments arguments, std::vector<std::string> command);
+  // `thread`: of a rank that is a thread, outlives the object; else null.
+  RankRun(const Collective& collective, Arguments arguments, std::vector<std::string> command, const ThreadRank* thread);
   int run();  // the process's exit status
 
  private:
@@ -28,11 +29,13 @@ class RankRun {
   Result<Side> run_side(const Call& call, std::size_t bytes, bool in_place, std::string& plan);
   Result<int> choose_iterations(const Call& call);
   Result<std::uint64_t> check_side(const Call& call, bool in_place);
+  Status measure_copy(std::size_t bytes, double& best_gbs);
   void print_start() const;
   int finish();
 
   const Collective& collective_;
   const Arguments arguments_;
+  const ThreadRank* const thread_;
   Calls calls_;
   RunInfo info_;
   Seat seat_;

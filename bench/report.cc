@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "bench/roofline.h"
 #include "bench/text.h"
 
 namespace regroup::bench {
@@ -35,6 +37,20 @@ Json side_json(const Side& side) {
   return out;
 }
 
+Json shares_json(const Row& row, std::size_t ranks, const Side& side) {
+  const auto shares = traffic_shares(row.copy_gbs, ranks, row.bytes, side.time_us.median);
+  Json out;
+  for (std::size_t i = 0; i < shares.size(); ++i) out[kTrafficBounds[i].name] = shares[i];
+  return out;
+}
+
+int gpus_of(const Arguments& a) { return a.device.starts_with("cuda:") ? 1 : 0; }
+
+std::string buffers_text(const Arguments& a, const RunInfo& info) {
+  if (!info.device.empty()) return "on " + info.device;
+  return std::string(a.registered ? "registered" : "private") + (info.huge_pages ? " (2 MiB pages)" : "");
+}
+
 }  // namespace
 
 std::string report_json(const RunInfo& info, const Arguments& a, const std::vector<Row>& rows, const Totals& totals,
@@ -44,8 +60,8 @@ std::string report_json(const RunInfo& info, const Arguments& a, const std::vect
   out["start_time"] = info.start_time;
   out["args"] = info.command;
   Json& config = out["config"];
-  config["nthreads"] = 1;
-  config["ngpus"] = 0;
+  config["nthreads"] = std::max(a.threads, 1);
+  config["ngpus"] = gpus_of(a);
   config["minimum_bytes"] = a.min_bytes;
   config["maximum_bytes"] = a.max_bytes;
   if (a.step_factor > 1) {
@@ -70,16 +86,20 @@ std::string report_json(const RunInfo& info, const Arguments& a, const std::vect
     item["type"] = row.type;
     item["redop"] = row.redop;
     item["root"] = std::to_string(row.root);
-    item["out_of_place"] = side_json(row.out_of_place);
-    item["in_place"] = side_json(row.in_place);
+    for (auto [name, side] : {std::pair{"out_of_place", &row.out_of_place}, {"in_place", &row.in_place}}) {
+      item[name] = side_json(*side);
+      if (row.copy_gbs > 0 && side->time_us.count > 0) item[name]["traffic_share"] = shares_json(row, info.ranks, *side);
+    }
+    if (row.copy_gbs > 0) item["copy_gbs"] = row.copy_gbs;
     item["experiment_name"] = info.program;
     item["ranks"] = info.ranks;
     item["transport"] = info.transport;
     item["registered"] = text_of(a.registered);
+    if (!info.device.empty()) item["device"] = info.device;
     if (a.cut_bytes > 0) item["cut"] = a.cut_bytes;
     if (a.cut_bytes > 0) item["grouped"] = text_of(a.grouped);
     item["plan"] = row.plan;
-    if (!row.churn) item["runtime_mib"] = row.runtime_bytes / (1 << 20);
+    if (!row.churn && info.device.empty()) item["runtime_mib"] = row.runtime_bytes / (1 << 20);
     item["probe_us"] = {row.probe_before_us, row.probe_after_us};
     item["probe"] = probe_state(row.probe_before_us, row.probe_after_us);
     if (row.churn) {
@@ -100,12 +120,12 @@ void print_heading(const Arguments& a, const RunInfo& info) {
               info.program.c_str());
   const bool factor = a.step_factor > 1;
   std::printf(
-      "# nThread 1 nGpus 0 minBytes %zu maxBytes %zu step: %g(%s) warmup iters: %d iters: %d agg iters: %d "
+      "# nThread %d nGpus %d minBytes %zu maxBytes %zu step: %g(%s) warmup iters: %d iters: %d agg iters: %d "
       "validation: %d graph: 0\n#\n",
-      a.min_bytes, a.max_bytes, factor ? a.step_factor : static_cast<double>(a.step_bytes), factor ? "factor" : "bytes",
+      std::max(a.threads, 1), gpus_of(a), a.min_bytes, a.max_bytes, factor ? a.step_factor : static_cast<double>(a.step_bytes), factor ? "factor" : "bytes",
       a.warmup, a.iterations, a.aggregate, a.checks);
-  std::printf("# ranks %zu transport %s buffers %s%s commit rule %s calls %s repetitions %d%s\n", info.ranks,
-              info.transport.c_str(), a.registered ? "registered" : "private", info.huge_pages ? " (2 MiB pages)" : "",
+  std::printf("# ranks %zu transport %s buffers %s commit rule %s calls %s repetitions %d%s\n", info.ranks,
+              info.transport.c_str(), buffers_text(a, info).c_str(),
               a.no_commit ? "OFF (no agreement: a comparison only)" : "on", a.blocking != 0 ? "blocking" : "in flight",
               a.repetitions,
               a.cut_bytes > 0 ? (" cut " + format_bytes(a.cut_bytes) + (a.grouped ? " grouped" : "")).c_str() : "");

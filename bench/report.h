@@ -18,6 +18,7 @@ struct RunInfo {
   std::vector<std::string> command;
   std::size_t ranks = 0;
   std::string transport;    // that the view used
+  std::string device;       // that the buffers lie on; empty: host memory
   bool huge_pages = false;  // registered buffers lie on 2 MiB pages
   std::string start_time;
   std::string end_time;

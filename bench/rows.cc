@@ -36,6 +36,11 @@ std::vector<std::size_t> sizes_of(const Arguments& a, DataType type) {
   return out;
 }
 
+Where where_of(const Arguments& a) {
+  if (!a.device.empty()) return Where::kDevice;
+  return a.registered ? Where::kRegistered : Where::kPrivate;
+}
+
 BufferBytes buffer_bytes(const Collective& collective, const Arguments& a, std::size_t ranks, std::size_t least) {
   BufferBytes out;
   for (DataType type : a.types) {

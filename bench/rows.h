@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bench/arguments.h"
+#include "bench/buffers.h"
 #include "bench/collective.h"
 
 namespace regroup::bench {
@@ -30,5 +31,8 @@ struct BufferBytes {
 };
 BufferBytes buffer_bytes(const Collective& collective, const Arguments& arguments, std::size_t ranks,
                          std::size_t least);
+
+// --device, --registered, or neither.
+[[nodiscard]] Where where_of(const Arguments& arguments);
 
 }  // namespace regroup::bench

@@ -44,6 +44,7 @@ struct Row {
   double probe_after_us = 0;
   std::string plan;  // what the runtime named its way
   double runtime_bytes = 0;  // held by the runtime at the end, of a rank on average
+  double copy_gbs = 0;       // of a device's own copy, beside ops on it; 0: not measured
   std::optional<Churn> churn;
 };
 

@@ -14,8 +14,8 @@ const Collective kAllGather = {
     .bus_factor = others_factor,
     .parts = [](std::size_t count, std::size_t ranks, std::size_t,
                 std::size_t) { return block_of_each(count, ranks, 0); },
-    .run = [](const Call& c) { return c.group->all_gather(c.in, c.out, c.count, c.type); },
-    .start = [](const Call& c) { return c.group->all_gather_async(c.in, c.out, c.count, c.type); },
+    .run = [](const Call& c) { return c.group->all_gather(c.in, c.out, c.count, c.type, c.options()); },
+    .start = [](const Call& c) { return c.group->all_gather_async(c.in, c.out, c.count, c.type, c.options()); },
 };
 
 }  // namespace regroup::bench

@@ -10,6 +10,7 @@ const Collective kAllReduce = {
     .rooted = false,
     .cuttable = true,
     .cut_inside = true,
+    .bounded_by_copies = true,
     .count = whole_count,
     .shape = equal_shape,
     .bus_factor = [](std::size_t ranks) { return 2 * others_factor(ranks); },

@@ -16,8 +16,8 @@ const Collective kAllToAll = {
     .bus_factor = others_factor,
     .parts = [](std::size_t count, std::size_t ranks, std::size_t self,
                 std::size_t) { return block_of_each(count, ranks, self * count); },
-    .run = [](const Call& c) { return c.group->all_to_all(c.in, c.out, c.count, c.type); },
-    .start = [](const Call& c) { return c.group->all_to_all_async(c.in, c.out, c.count, c.type); },
+    .run = [](const Call& c) { return c.group->all_to_all(c.in, c.out, c.count, c.type, c.options()); },
+    .start = [](const Call& c) { return c.group->all_to_all_async(c.in, c.out, c.count, c.type, c.options()); },
 };
 
 }  // namespace regroup::bench

@@ -26,8 +26,8 @@ const Collective kBroadcast = {
       if (self == root) return {};
       return {{0, count, 0, root}};
     },
-    .run = [](const Call& c) { return c.group->broadcast(buffer_of(c), c.count, c.type, c.root); },
-    .start = [](const Call& c) { return c.group->broadcast_async(buffer_of(c), c.count, c.type, c.root); },
+    .run = [](const Call& c) { return c.group->broadcast(buffer_of(c), c.count, c.type, c.root, c.options()); },
+    .start = [](const Call& c) { return c.group->broadcast_async(buffer_of(c), c.count, c.type, c.root, c.options()); },
 };
 
 }  // namespace regroup::bench

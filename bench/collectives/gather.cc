@@ -14,8 +14,8 @@ const Collective kGather = {
     .bus_factor = others_factor,
     .parts = [](std::size_t count, std::size_t ranks, std::size_t self,
                 std::size_t root) { return self == root ? block_of_each(count, ranks, 0) : std::vector<Part>{}; },
-    .run = [](const Call& c) { return c.group->gather(c.in, c.out, c.count, c.type, c.root); },
-    .start = [](const Call& c) { return c.group->gather_async(c.in, c.out, c.count, c.type, c.root); },
+    .run = [](const Call& c) { return c.group->gather(c.in, c.out, c.count, c.type, c.root, c.options()); },
+    .start = [](const Call& c) { return c.group->gather_async(c.in, c.out, c.count, c.type, c.root, c.options()); },
 };
 
 }  // namespace regroup::bench

@@ -15,8 +15,8 @@ const Collective kScatter = {
     .parts = [](std::size_t count, std::size_t, std::size_t self, std::size_t root) -> std::vector<Part> {
       return {{0, count, self * count, root}};
     },
-    .run = [](const Call& c) { return c.group->scatter(c.in, c.out, c.count, c.type, c.root); },
-    .start = [](const Call& c) { return c.group->scatter_async(c.in, c.out, c.count, c.type, c.root); },
+    .run = [](const Call& c) { return c.group->scatter(c.in, c.out, c.count, c.type, c.root, c.options()); },
+    .start = [](const Call& c) { return c.group->scatter_async(c.in, c.out, c.count, c.type, c.root, c.options()); },
 };
 
 }  // namespace regroup::bench

@@ -25,12 +25,12 @@ const Collective kSendRecv = {
     .run =
         [](const Call& c) {
           return c.group->send_recv(c.in, c.count, neighbour(c, 1), c.out, c.count, neighbour(c, c.view->size() - 1),
-                                    c.type);
+                                    c.type, c.options());
         },
     .start =
         [](const Call& c) {
           return c.group->send_recv_async(c.in, c.count, neighbour(c, 1), c.out, c.count,
-                                          neighbour(c, c.view->size() - 1), c.type);
+                                          neighbour(c, c.view->size() - 1), c.type, c.options());
         },
 };
 

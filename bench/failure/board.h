@@ -35,6 +35,7 @@ struct RankPart {
 
 struct Board {
   char transport[16] = {};  // that the first view used; written by rank 0 or whoever is first
+  char device[96] = {};     // name of the device that the buffers lie on; likewise
   std::atomic<std::int64_t> fault_ns[kBoardFaults]{};  // when the victim went; 0: not yet. CLOCK_MONOTONIC
   RankPart ranks[kBoardRanks];
 };

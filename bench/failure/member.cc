@@ -69,7 +69,10 @@ class FailureMember {
   Status allocate() {
     const BufferBytes bytes = buffer_bytes(collective_, arguments_, static_cast<std::size_t>(arguments_.ranks), 1);
     buffers_ = std::make_unique<Buffers>();
-    return buffers_->allocate(*group_, bytes.in, bytes.out, arguments_.registered);
+    if (Status s = buffers_->allocate(*group_, bytes.in, bytes.out, where_of(arguments_)); !s.ok()) return s;
+    if (const DeviceSide* side = buffers_->side(); side != nullptr && board_.device[0] == 0)
+      std::strncpy(board_.device, side->name(), sizeof board_.device - 1);
+    return {};
   }
 
   Pattern pattern_for(const Call& call) const {
@@ -86,14 +89,15 @@ class FailureMember {
           bench::make_call(collective_, arguments_, script_.rows()[step.row], *group_, view, *buffers_, step.in_place);
       const Pattern pattern = pattern_for(call);
       const Shape shape = collective_.shape(call.count, view.size(), view.self);
-      if (arguments_.checks > 0) {
-        poison(call.out, shape.out * size_of(call.type));
-        fill(pattern, rank_, const_cast<void*>(call.in), shape.in);
-      }
+      if (arguments_.checks > 0)
+        if (Status s = prepare(call, pattern, shape); !s.ok()) return s;
       const std::int64_t begin = now_ns();
       const Result<Outcome> outcome = issue(call);
+      if (outcome.ok() && call.side != nullptr)
+        if (Status s = call.side->finish(); !s.ok()) return s;
       const std::int64_t end = now_ns();
       if (outcome.ok()) {
+        if (Status s = fetch(call, shape); !s.ok()) return s;
         const bool quiet = attempt == 0 && outcome->attempts == 1 && outcome->epoch == epoch_;
         note(*outcome, static_cast<double>(end - begin) / 1e3, quiet, end);
         if (arguments_.checks > 0) wrong_ += check(pattern, call, *outcome);
@@ -107,6 +111,24 @@ class FailureMember {
       if (outcome.code() != Code::kViewChanged && outcome.code() != Code::kMismatch) return outcome.error();
     }
     return {Code::kViewChanged, "given up after " + std::to_string(kMostRetries) + " changes of members"};
+  }
+
+  // Poison in the output and, in place over it, the input.
+  Status prepare(const Call& call, const Pattern& pattern, const Shape& shape) {
+    const std::size_t unit = size_of(call.type);
+    poison(call.here(call.out), shape.out * unit);
+    fill(pattern, rank_, call.here(call.in), shape.in);
+    if (call.side == nullptr) return {};
+    if (Status s = call.side->put(call.out, shape.out * unit); !s.ok()) return s;
+    return call.side->put(call.in, shape.in * unit);
+  }
+
+  // The output of a call on a device, over poison here.
+  Status fetch(const Call& call, const Shape& shape) {
+    if (call.side == nullptr || arguments_.checks == 0) return {};
+    const std::size_t bytes = shape.out * size_of(call.type);
+    poison(call.here(call.out), bytes);
+    return call.side->fetch(call.out, bytes);
   }
 
   Result<Outcome> issue(const Call& call) {
@@ -125,7 +147,7 @@ class FailureMember {
   std::uint64_t check(const Pattern& pattern, const Call& call, const Outcome& outcome) const {
     const std::vector<std::uint32_t> members = ranks_of(*outcome.view);
     const Viewer viewer{members, outcome.view->self, position_of(*outcome.view, call.root)};
-    return wrong_elements(collective_, pattern, viewer, call.out, call.count);
+    return wrong_elements(collective_, pattern, viewer, call.here(call.out), call.count);
   }
 
   void note(const Outcome& outcome, double us, bool quiet, std::int64_t end) {
@@ -202,6 +224,7 @@ int run_failure_member(const Collective& collective, const Arguments& arguments)
     return 1;
   }
   if (!arguments.transport.empty()) options->transport = arguments.transport;
+  if (!arguments.device.empty()) options->device = arguments.device;
   options->wait_timeout_s = arguments.timeout_s;
   options->join_timeout_s = std::min(options->join_timeout_s, arguments.timeout_s);
   const auto rank = static_cast<std::uint32_t>(options->rank);

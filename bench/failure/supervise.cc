@@ -227,6 +227,7 @@ class Supervisor {
 
   void print_start() {
     info_.transport = board_->transport;
+    info_.device = board_->device;
     print_heading(arguments_, info_);
     std::fputs(table_header(true).c_str(), stdout);
   }

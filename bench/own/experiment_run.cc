@@ -40,17 +40,18 @@ Status run_rows(const Collective& collective, const Arguments& arguments, Seat& 
 }  // namespace
 
 int run_measure(const Collective& collective, const Arguments& arguments, const std::vector<std::string>& command,
-                const std::string& about, const Measure& measure) {
+                const ThreadRank* thread, const std::string& about, const Measure& measure) {
   RunInfo info;
   info.program = collective.program;
   info.command = command;
   info.start_time = time_text();
   Seat seat;
   std::vector<FigureRow> rows;
-  Status status = seat.take(collective, arguments);
+  Status status = seat.take(collective, arguments, thread);
   if (status.ok()) {
     info.ranks = seat.ranks();
     info.transport = seat.view().transport;
+    if (const DeviceSide* side = seat.buffers().side(); side != nullptr) info.device = side->name();
     if (seat.rank() == 0) {
       print_heading(arguments, info);
       std::printf("# %s\n", about.c_str());

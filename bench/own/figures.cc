@@ -63,6 +63,7 @@ std::string figures_json(const RunInfo& info, const Arguments& a, const std::vec
     item["ranks"] = info.ranks;
     item["transport"] = info.transport;
     item["registered"] = text_of(a.registered);
+    if (!info.device.empty()) item["device"] = info.device;
     item["probe_us"] = {r.row.probe_before_us, r.row.probe_after_us};
     item["probe"] = probe_state(r.row.probe_before_us, r.row.probe_after_us);
     out["results"].push_back(std::move(item));

@@ -20,7 +20,7 @@ Result<FigureRow> measure_row(const Collective& collective, const Arguments& a, 
   FigureRow out;
   out.row.count = call.count;
   out.row.bytes = shown_bytes(collective, call.count, spec.type, seat.ranks());
-  fill_input(collective, seat, call, ++seed);
+  if (Status s = fill_input(collective, seat, call, ++seed); !s.ok()) return s.error();
   if (Status s = calls.run(call, a.warmup, nullptr); !s.ok()) return s.error();
   if (Status s = seat.barrier(); !s.ok()) return s.error();
   std::vector<double> times_us(static_cast<std::size_t>(a.iterations));
@@ -49,11 +49,12 @@ Result<FigureRow> measure_row(const Collective& collective, const Arguments& a, 
 
 }  // namespace
 
-int measure_latency(const Collective& collective, const Arguments& a, const std::vector<std::string>& command) {
+int measure_latency(const Collective& collective, const Arguments& a, const std::vector<std::string>& command,
+                    const ThreadRank* thread) {
   std::uint64_t seed = 0;
   const std::string about = "each of " + std::to_string(a.iterations) +
                             " calls timed by itself; the worst rank's percentile, by nearest rank";
-  return run_measure(collective, a, command, about,
+  return run_measure(collective, a, command, thread, about,
                      [&](Seat& seat, const RowSpec& spec) { return measure_row(collective, a, seat, spec, seed); });
 }
 

@@ -7,9 +7,11 @@
 
 #include "bench/arguments.h"
 #include "bench/collective.h"
+#include "bench/threads.h"
 
 namespace regroup::bench {
 
-int measure_latency(const Collective& collective, const Arguments& arguments, const std::vector<std::string>& command);
+int measure_latency(const Collective& collective, const Arguments& arguments, const std::vector<std::string>& command,
+                    const ThreadRank* thread);
 
 }  // namespace regroup::bench

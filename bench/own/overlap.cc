@@ -53,7 +53,10 @@ class Overlap {
 
   Result<FigureRow> measure() {
     const auto start_all = [&] { return start(pieces_); };
-    const auto single = median_of([&] { return judge(collective_.run(call_)); });
+    const auto single = median_of([&] {
+      Status status = judge(collective_.run(call_));
+      return status.ok() ? seen() : status;
+    });
     if (!single.ok()) return single.error();
     const auto flying = median_of([&] { return finish(start_all()); });
     if (!flying.ok()) return flying.error();
@@ -97,19 +100,21 @@ class Overlap {
   static Status judge(const Result<Outcome>& outcome) {
     return outcome.ok() ? Status{} : Status(error_of("op", outcome.error()));
   }
-  static Status finish(std::vector<Work> works) {
+  // The stream of buffers on a device has seen the result.
+  [[nodiscard]] Status seen() const { return call_.side == nullptr ? Status{} : call_.side->finish(); }
+  Status finish(std::vector<Work> works) const {
     Status status;
     for (Work& work : works) {
       if (Status s = judge(work.wait()); !s.ok()) status = s;
     }
-    return status;
+    return status.ok() ? seen() : status;
   }
 
   // Of the worst rank's time, over the iterations; a barrier before each.
   template <typename F>
   Result<double> median_of(F act) {
     std::vector<double> times_us;
-    fill_input(collective_, seat_, call_, ++seed_);
+    if (Status s = fill_input(collective_, seat_, call_, ++seed_); !s.ok()) return s.error();
     for (int i = -arguments_.warmup; i < arguments_.iterations; ++i) {
       if (Status s = seat_.barrier(); !s.ok()) return s.error();
       const std::int64_t begin = now_ns();
@@ -156,11 +161,11 @@ double overlap_percent(double alone_us, double compute_us, double both_us) {
 }
 
 int measure_overlap(const Collective& collective, const Arguments& a, int in_flight,
-                    const std::vector<std::string>& command) {
+                    const std::vector<std::string>& command, const ThreadRank* thread) {
   std::uint64_t seed = 0;
   const std::string about = "size: of the single op, and of " + std::to_string(in_flight) +
                             " ops in flight together; compute: a loop as long as these, on the calling thread";
-  return run_measure(collective, a, command, about, [&](Seat& seat, const RowSpec& spec) {
+  return run_measure(collective, a, command, thread, about, [&](Seat& seat, const RowSpec& spec) {
     return Overlap(collective, a, in_flight, seat, spec, seed).measure();
   });
 }

@@ -7,6 +7,7 @@
 
 #include "bench/arguments.h"
 #include "bench/collective.h"
+#include "bench/threads.h"
 
 namespace regroup::bench {
 
@@ -15,6 +16,6 @@ namespace regroup::bench {
 double overlap_percent(double alone_us, double compute_us, double both_us);
 
 int measure_overlap(const Collective& collective, const Arguments& arguments, int in_flight,
-                    const std::vector<std::string>& command);
+                    const std::vector<std::string>& command, const ThreadRank* thread);
 
 }  // namespace regroup::bench

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 
+#include "bench/arguments_check.h"
 #include "bench/recovery/page.h"
 #include "bench/text.h"
 
@@ -24,6 +25,7 @@ Result<RecoveryArguments> parse_recovery_arguments(int argc, const char* const* 
   app.add_option("--resident", resident, "private memory that each member touches, as a trainer has")
       ->capture_default_str();
   app.add_option("--transport", a.transport, "shm, tcp, ucx, nccl or auto")->check(CLI::IsMember({"shm", "tcp", "ucx", "nccl", "auto"}));
+  app.add_option("--device", a.device, "buffers on a device that the members share: cuda:N, or host, the simulated one");
   app.add_flag("!--private", a.registered, "buffers from malloc, not from Group::allocate");
   app.add_option("--seed", a.seed, "of victims, moments and data")->capture_default_str();
   app.add_option("--hang", a.hang_s, "seconds after which a wait is a hang")->check(CLI::Range(1.0, 600.0));
@@ -37,6 +39,9 @@ Result<RecoveryArguments> parse_recovery_arguments(int argc, const char* const* 
   } catch (const CLI::ParseError& error) {
     return {Code::kInvalid, error.what()};
   }
+  if (!a.device.empty() && (!device_named(a.device) || a.device.size() >= sizeof(Settings::device)))
+    return {Code::kInvalid, "--device '" + a.device + "' is none of cuda:N, host"};
+  if (!a.device.empty()) a.registered = false;
   if (signal != "KILL" && signal != "STOP") return {Code::kInvalid, "--sig '" + signal + "' is not one of KILL, STOP"};
   a.signal = signal == "KILL" ? SIGKILL : SIGSTOP;
   auto size = parse_bytes(bytes);

@@ -16,6 +16,7 @@ struct RecoveryArguments {
   int signal = 9;            // SIGKILL or SIGSTOP
   std::size_t resident = 0;  // private bytes that each member touches
   std::string transport = "auto";
+  std::string device;  // the buffers lie on it, in every member; empty: host memory
   bool registered = true;
   std::uint64_t seed = 1;
   double hang_s = 30;  // bound of every wait for members

@@ -29,6 +29,7 @@ Status Fleet::start(const RecoveryArguments& arguments) {
   settings.ranks = static_cast<std::uint32_t>(arguments.ranks);
   settings.registered = arguments.registered ? 1 : 0;
   std::strncpy(settings.transport, arguments.transport.c_str(), sizeof settings.transport - 1);
+  std::strncpy(settings.device, arguments.device.c_str(), sizeof settings.device - 1);
   pids_.assign(settings.ranks, -1);
   last_.resize(settings.ranks);
   for (std::size_t m = 0; m < pids_.size(); ++m) {

@@ -52,30 +52,49 @@ class MemberLoop {
 
   Status allocate() {
     count_ = page_.settings.bytes / sizeof(float);
+    const Where where = page_.settings.device[0] != 0 ? Where::kDevice
+                        : page_.settings.registered != 0 ? Where::kRegistered
+                                                         : Where::kPrivate;
     for (std::size_t v = 0; v < Payload::kVariants; ++v) {
-      if (Status s = buffers_[v].allocate(*group_, count_ * sizeof(float), v == 0 ? count_ * sizeof(float) : 4,
-                                          page_.settings.registered != 0);
-          !s.ok()) {
+      if (Status s = buffers_[v].allocate(*group_, count_ * sizeof(float), v == 0 ? count_ * sizeof(float) : 4, where); !s.ok())
         return s;
-      }
-      payload_.fill(static_cast<float*>(buffers_[v].in()), count_, v, rank_);
+      payload_.fill(here(buffers_[v], buffers_[v].in()), count_, v, rank_);
     }
-    mine_.huge_pages.store(on_huge_pages(buffers_[0].in()) ? 1 : 0);
+    if (where != Where::kDevice) mine_.huge_pages.store(on_huge_pages(buffers_[0].in()) ? 1 : 0);
     return {};
+  }
+
+  static float* here(const Buffers& buffers, void* at) {
+    return static_cast<float*>(buffers.side() == nullptr ? at : buffers.side()->here(at));
+  }
+
+  // The op, and with buffers on a device until their stream has seen the result: of the op, or the device's error.
+  Result<Outcome> reduce(const Buffers& from, Commit& commit) {
+    DeviceSide* side = buffers_[0].side();  // its stream takes all ops; each put ends before
+    OpOptions options;
+    if (side != nullptr) options.stream = side->native();
+    mine_.in_op.store(commit.step + 1, std::memory_order_release);
+    commit.begin_ns = now_ns();
+    auto outcome = group_->all_reduce(from.in(), buffers_[0].out(), count_, DataType::kF32, ReduceOp::kSum, options);
+    if (outcome.ok() && side != nullptr)
+      if (Status s = side->finish(); !s.ok()) return s.error();
+    commit.commit_ns = now_ns();
+    mine_.in_op.store(0, std::memory_order_release);
+    return outcome;
   }
 
   Status one_op() {
     Commit commit;
     commit.step = group_->steps();
-    auto* in = static_cast<float*>(buffers_[Payload::variant_of(commit.step)].in());
-    auto* out = static_cast<float*>(buffers_[0].out());
-    payload_.stamp(in, count_, commit.step, rank_);
-    mine_.in_op.store(commit.step + 1, std::memory_order_release);
-    commit.begin_ns = now_ns();
-    auto outcome = group_->all_reduce(in, out, count_, DataType::kF32, ReduceOp::kSum);
-    commit.commit_ns = now_ns();
-    mine_.in_op.store(0, std::memory_order_release);
+    const Buffers& from = buffers_[Payload::variant_of(commit.step)];
+    float* const out = here(buffers_[0], buffers_[0].out());
+    payload_.stamp(here(from, from.in()), count_, commit.step, rank_);
+    if (from.side() != nullptr)
+      if (Status s = from.side()->put(from.in(), count_ * sizeof(float)); !s.ok()) return s;
+    auto outcome = reduce(from, commit);
     if (!outcome.ok()) return ended_badly(outcome.error());
+    if (buffers_[0].side() != nullptr)
+      if (Status s = buffers_[0].side()->fetch(buffers_[0].out(), count_ * sizeof(float)); !s.ok()) return s;
     commit.epoch = outcome->epoch;
     commit.attempts = outcome->attempts;
     commit.life = life_;
@@ -126,6 +145,7 @@ int run_member(int page_fd) {
     return 1;
   }
   options->transport = page->settings.transport;
+  if (page->settings.device[0] != 0) options->device = page->settings.device;
   options->join_timeout_s = kJoinS;
   options->wait_timeout_s = kWaitS;
   const auto rank = static_cast<std::uint32_t>(options->rank);

@@ -27,6 +27,7 @@ struct Settings {
   std::uint32_t ranks = 0;
   std::uint32_t registered = 0;
   char transport[16] = {};
+  char device[64] = {};  // empty: host memory
 };
 
 struct MemberPart {

@@ -49,6 +49,7 @@ std::string recovery_json(const RecoveryArguments& a, const MachineFacts& facts,
   out["resident"] = a.resident;
   out["transport"] = a.transport;
   out["registered"] = a.registered;
+  if (!a.device.empty()) out["device"] = a.device;
   out["seed"] = a.seed;
   out["kill_to_commit_ms"] = summary_json(result.kill_to_commit_ms);
   out["op_ms_p50"] = rounded(percentile(result.op_ms, 50));
@@ -76,16 +77,17 @@ std::string recovery_json(const RecoveryArguments& a, const MachineFacts& facts,
 std::string recovery_text(const RecoveryArguments& a, const MachineFacts& facts, const RecoveryResult& result,
                           const Ledger& ledger) {
   char text[1024];
+  const std::string where = a.device.empty() ? (facts.huge_pages ? "2 MiB pages" : "4 KiB pages") : "buffers on " + a.device;
   const Summary join = summarize(result.join_gap_ms);
   std::snprintf(
       text, sizeof text,
-      "%d times SIG%s to one of %d members, all-reduce of %s, %s resident, %s pages, probe %.3f/%.3f us\n"
+      "%d times SIG%s to one of %d members, all-reduce of %s, %s resident, %s, probe %.3f/%.3f us\n"
       "  kill to last survivor's commit  p50 %.2f ms  p99 %.2f ms  max %.2f ms  (undisturbed op p50 %.2f ms)\n"
       "  rejoin p50 %.1f ms, longest gap of survivors meanwhile p50 %.1f ms, max %.1f ms\n"
       "  %llu steps, %d kills within an op, %llu commits after a redo, %d other members evicted\n"
       "  lost steps %llu, wrong results %llu\n",
       result.kills, a.stops() ? "STOP" : "KILL", a.ranks, format_bytes(a.bytes).c_str(),
-      format_bytes(a.resident).c_str(), facts.huge_pages ? "2 MiB" : "4 KiB", facts.probe_before_us,
+      format_bytes(a.resident).c_str(), where.c_str(), facts.probe_before_us,
       facts.probe_after_us, percentile(result.kill_to_commit_ms, 50), percentile(result.kill_to_commit_ms, 99),
       percentile(result.kill_to_commit_ms, 100), percentile(result.op_ms, 50), percentile(result.rejoin_ms, 50),
       join.median, join.max, static_cast<unsigned long long>(ledger.steps()), result.kills_mid_op,

@@ -123,7 +123,7 @@ Status DeviceRank::fetch_some() {
       fetched_[r] = reach;
     }
     // Prepared only when all stands, whatever of it is mine: until then somebody may still read inputs.
-    all = all && fetched_[r] == take.bytes && stands == plan.placed_bytes[r];
+    all = all && stands == plan.placed_bytes[r];
   }
   if (!all || prepared_queued_) return {};
   prepared_queued_ = true;

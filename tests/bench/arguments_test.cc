@@ -48,6 +48,18 @@ TEST_CASE("our own flags are read") {
   CHECK(a->seconds == 0.3);
 }
 
+TEST_CASE("ranks as threads and buffers on a device are read") {
+  auto a = parse({"--threads", "3", "--device", "host,late_us=200"});
+  REQUIRE(a.ok());
+  CHECK(a->threads == 3);
+  CHECK(a->started() == 3);
+  CHECK(a->device == "host,late_us=200");
+  CHECK(where_of(*a) == Where::kDevice);
+  CHECK(parse({"--ranks", "4"})->started() == 4);
+  CHECK(where_of(*parse({"--registered"})) == Where::kRegistered);
+  CHECK(parse({"--threads", "2", "-r", "2"}, "reduce_perf").error().detail.find("there are 2 ranks") != std::string::npos);
+}
+
 TEST_CASE("all flags that scripts give to nccl-tests are taken") {
   auto a = parse({"-t", "1", "-g", "1", "-p", "1", "-y", "0", "-G", "0",  "-C", "0", "-S", "0",
                   "-R", "1", "-m", "4", "-N", "2", "-u", "3", "-r", "-1", "-z", "3", "-T", "9"});
@@ -169,6 +181,14 @@ TEST_CASE("bad flags are refused with their name") {
       {{"--grouped"}, "--cut"},
       {{"--in-place-only", "--out-of-place-only"}, "nothing to run"},
       {{"-r", "-2"}, "-r"},
+      {{"--device", "gpu"}, "--device 'gpu'"},
+      {{"--device", "cuda:0", "--registered"}, "--registered"},
+      {{"--device", "cuda:0", "-R", "1"}, "--registered"},
+      {{"--device", "host", "--cut", "4K"}, "--cut"},
+      {{"--device", "host", "--output-scratch"}, "--output-scratch"},
+      {{"--threads", "0"}, "--threads"},
+      {{"--threads", "2", "--ranks", "2"}, "give one of them"},
+      {{"--threads", "3", "--kill", "1@5"}, "--threads"},
   };
   for (const auto& [words, named] : cases) {
     auto a = parse(words);

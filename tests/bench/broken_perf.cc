@@ -15,13 +15,18 @@ Result<Outcome> broken_run(const Call& call) {
   const std::string how = std::getenv("BROKEN") != nullptr ? std::getenv("BROKEN") : "";
   const std::size_t bytes = call.count * size_of(call.type);
   auto outcome = find_collective("all_reduce")->run(call);
-  if (!outcome.ok()) return outcome;
-  if (how == "element" && call.view->self == 1) static_cast<char*>(call.out)[bytes - 1] ^= 1;
+  if (!outcome.ok() || how.empty()) return outcome;
+  auto* const out = static_cast<char*>(call.here(call.out));
+  if (call.side != nullptr)
+    if (Status s = call.side->fetch(call.out, bytes); !s.ok()) return s.error();
+  if (how == "element" && call.view->self == 1) out[bytes - 1] ^= 1;
   if (how == "stale") {
-    static std::vector<char> first;
-    if (first.empty()) first.assign(static_cast<char*>(call.out), static_cast<char*>(call.out) + bytes);
-    std::memcpy(call.out, first.data(), bytes);
+    thread_local std::vector<char> first;
+    if (first.empty()) first.assign(out, out + bytes);
+    std::memcpy(out, first.data(), bytes);
   }
+  if (call.side != nullptr)
+    if (Status s = call.side->put(call.out, bytes); !s.ok()) return s.error();
   return outcome;
 }
 

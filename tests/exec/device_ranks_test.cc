@@ -180,6 +180,26 @@ TEST_CASE("a job that was given up leaves nothing in the next one, at whatever s
   for (const std::string& w : wrong) CHECK(w == "");
 }
 
+TEST_CASE("what a member has placed in a later epoch is nothing of mine") {
+  Party party(2, 3'000, {});
+  One &mine = party.all[0], &ahead = party.all[1];
+  put_input(mine, 1, 0, 3'000), put_input(ahead, 1, 1, 3'000);
+  std::thread other([&] { party.start(1, desc_of(OpKind::kAllReduce, 3'000), 0); });
+  const std::string begun = party.start(0, desc_of(OpKind::kAllReduce, 3'000), 0);
+  other.join();
+  REQUIRE(begun == "");
+  const auto done_within = [&](Duration time) {
+    const Instant until = now() + time;
+    while (now() < until)
+      if (*mine.rank->turn()) return true;
+    return false;
+  };
+  ahead.placed.store(shm::make_tag(kEpoch + 1, 100));
+  CHECK_FALSE(done_within(Duration::from_ms(30)));
+  CHECK(Party::drive(ahead).find("not within") == std::string::npos);  // it says how much in our epoch, and is done
+  CHECK(done_within(kBound));
+}
+
 TEST_CASE("a device that is lost at any step ends the job at every rank") {
   for (std::uint64_t fail_at = 1; fail_at <= 40; fail_at += 3) {
     CAPTURE(fail_at);

@@ -1,6 +1,7 @@
 // kernel_perf [MiB [repeats]]: bandwidth of the host kernels on one core, against memcpy; and the cost of small calls.
 // Figures are GB/s of traffic, (k + 1) bytes moved per byte of result: the median of the repeats, variants alternating,
-// so that a drift of the machine meets all of them. Buffers on 2 MiB pages where to be had (madvise).
+// so that a drift of the machine meets all of them; and the best, which is what a busy machine leaves to compare: its share of
+// the best memcpy and of the best copy of any kind, one core's bound. Buffers on 2 MiB pages where to be had (madvise).
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -122,11 +123,18 @@ int main(int argc, char** argv) {
       point.times_ns.push_back(static_cast<double>((now() - start).ns));
     }
   }
-  std::printf("target %s, %zu MiB, median of %d\n%-28s %8s %8s\n", kernels::target_name(), mib, repeats, "", "ms",
-              "GB/s");
+  std::printf("target %s, %zu MiB, median of %d\n%-28s %8s %8s %10s %10s %10s\n", kernels::target_name(), mib, repeats, "", "ms", "GB/s",
+              "best GB/s", "of memcpy", "of a copy");
+  const auto best_gbs = [](const Point& point) {
+    return point.traffic_bytes / *std::min_element(point.times_ns.begin(), point.times_ns.end());
+  };
+  double copied = 0;
+  for (const Point& point : points)
+    if (point.name.find("sum") == std::string::npos) copied = std::max(copied, best_gbs(point));
   for (const Point& point : points) {
-    const double ns = median(point.times_ns);
-    std::printf("%-28s %8.2f %8.1f\n", point.name.c_str(), ns / 1e6, point.traffic_bytes / ns);
+    const double ns = median(point.times_ns), best = best_gbs(point);
+    std::printf("%-28s %8.2f %8.1f %10.1f %9.0f%% %9.0f%%\n", point.name.c_str(), ns / 1e6, point.traffic_bytes / ns, best,
+                100 * best / best_gbs(points.front()), 100 * best / copied);
   }
   small_calls(dst, sources);
   return 0;

@@ -14,5 +14,6 @@ refused() {  # what it must say, then how it is called
 refused "no part 'nothing'" "$script" nothing
 refused "gpu-test: error: no nvcc" PATH=/nonexistent "$(command -v bash)" "$script" kernels
 refused "gpu-bench: error: no nvcc" PATH=/nonexistent "$(command -v bash)" "$1/bench.sh"
+refused "no part 'nothing'" PATH=/nonexistent "$(command -v bash)" "$1/bench.sh" ranks nothing
 refused "REGROUP_GPU_DEPS" REGROUP_GPU_DEPS=/nonexistent/deps.tar.gz bash -c 'nvcc() { :; }; cmake() { :; }; ninja() { :; }; export -f nvcc cmake ninja; "$0" kernels' "$script"
 echo "both refuse what they cannot do"

@@ -26,7 +26,7 @@ ALLOWED = {
     PUBLIC: ["base"],
     **{room: [PUBLIC, *BELOW_RUNTIME, *RUNTIME, "runtime"] for room in ["runtime", *RUNTIME]},
     "runtime/algo": ["base"],
-    "bench": [PUBLIC, "base", "tools/launch", "tools/chaos"],
+    "bench": [PUBLIC, "base", "tools/launch", "tools/chaos", "kernels/device"],  # the interface of Group::device()
     "bench/peers": [PUBLIC, "base", "bench", "tools/launch"],
     "bench/device": ["base", "bench", "kernels", "kernels/device"],  # kernels alone, not what users call
     "tools": [PUBLIC, "base", "ft/driver", "tools/launch", "tools/chaos", "runtime/algo", "runtime/topo", "ft/sim"],

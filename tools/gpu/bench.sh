@@ -1,23 +1,73 @@
 #!/bin/bash
-# bench.sh: builds for the GPU of this machine and measures on it; `make gpu-bench`. The kernels beside the device's own copy, and how
-# much slower a product of 8192 x 8192 matrices gets beside one (cuBLAS, where it is).
-# Writes bench/results/gpu-bench-kernels.json. Exit status: 0 measured; 1 failed; 2 cannot be run here.
+# bench.sh [PART...]: builds for the GPU of this machine and measures on it; `make gpu-bench [PART=...]`. Parts, in this order (default: all):
+#   kernels   the kernels beside the device's own copy, and how much slower a product of 8192 x 8192 matrices gets beside one (cuBLAS, where it is)
+#   ranks     all-reduce of 2, 4 and 8 ranks that share the GPU, 256 MiB, as threads and as processes: times, and shares of the traffic bounds
+#   recovery  SIGKILL of a process that shares the GPU in mid-op: p50 and p99 to the survivors' next commit
+# Each measurement takes at most 8 minutes and is written as it ends, as bench/results/gpu-bench-NAME.json with device, driver and commit.
+# bench.sh --simulated BUILD RESULTS [PART...]: the same, small, on the host device with what is built in BUILD, into RESULTS: for tests.
+# Exit status: 0 measured; 1 something failed; 2 cannot be run here.
 set -euo pipefail
 cd "${BASH_SOURCE[0]%/*}/../.."
 source tools/gpu/common.sh
-gpu_build ON device_perf
-gpu_names
-mkdir -p bench/results
-rows=$(mktemp)
-trap 'rm -f "$rows"' EXIT
-"$build/bin/device_perf" --device cuda:0 --bytes 256M --gemm 8192 --json "$rows"
-python3 - "$rows" bench/results/gpu-bench-kernels.json "$device" "$driver" "$commit" <<'PY'
-import json
-import sys
-rows, target, device, driver, commit = sys.argv[1:]
-with open(rows, encoding="utf-8") as file:
-    measured = json.load(file)
-with open(target, "w", encoding="utf-8") as file:
-    json.dump({"device": device, "driver": driver, "commit": commit, "command": "make gpu-bench", **measured}, file, indent=1)
-PY
-echo "gpu-bench: written to bench/results/gpu-bench-kernels.json ($device, driver $driver)"
+readonly kBoundS=480
+results=bench/results bytes=256M on=cuda:0 status=0
+
+# measure NAME PROGRAM WORD...: the last word is the program's flag for a file of JSON.
+measure() {
+  local name=$1 program=$2 rows=$work/$1.json
+  shift 2
+  echo "=== $program $*"
+  if ! timeout "$kBoundS" "$build/bin/$program" "$@" "$rows"; then
+    echo "gpu-bench: error: $name failed" >&2
+    status=1
+  elif python3 tools/gpu/result.py "$rows" "$results/gpu-bench-$name.json" "$device" "$driver" "$commit" "$program ${*:1:$#-1}"; then
+    echo "gpu-bench: written to $results/gpu-bench-$name.json ($device, driver $driver)"
+  else
+    status=1
+  fi
+}
+
+kernels() { measure kernels device_perf --device "$on" --bytes "$bytes" "${kernel_flags[@]}" --json; }
+
+ranks() {
+  local how n
+  for how in threads ranks; do
+    for n in 2 4 8; do
+      measure "${how/ranks/processes}-$n" all_reduce_perf "--$how" "$n" --device "$on" -b "$bytes" -n 10 -w 5 --reps 5 -J
+    done
+  done
+}
+
+recovery() { measure recovery recovery_perf --ranks 4 --device "$on" -b "${recovery_bytes}" --kills "$kills" --hang 60 --json; }
+
+gpu() {
+  kernel_flags=(--gemm 8192) recovery_bytes=16M kills=40
+  gpu_build ON device_perf all_reduce_perf recovery_perf regroup
+  gpu_names
+}
+
+simulated() {
+  build=$1 results=$2 bytes=64K on=host device=host driver=none commit=simulated
+  kernel_flags=(--gemm 48 --ctas 1 --rounds 1 --launches 1) recovery_bytes=64K kills=2
+}
+
+if [[ ${1:-} == --simulated ]]; then
+  [[ $# -ge 3 ]] || cannot "--simulated BUILD RESULTS"
+  simulated "$2" "$3"
+  shift 3
+  prepare=true
+else
+  prepare=gpu
+fi
+for part in "$@"; do
+  case $part in
+    kernels | ranks | recovery) ;;
+    *) cannot "no part '$part': there are kernels, ranks, recovery" ;;
+  esac
+done
+$prepare
+mkdir -p "$results"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+for part in ${*:-kernels ranks recovery}; do "$part"; done
+exit "$status"
