@@ -26,7 +26,7 @@ HWY_INLINE V mixed(D d, V z) {
 template <To kTo>
 HWY_INLINE std::uint64_t digest_vectors(std::uint8_t* to, const std::uint8_t* from, std::size_t words, std::uint64_t first) {
   constexpr std::size_t lanes = HWY_MAX_BYTES / 8, step = 8 * HWY_MAX_BYTES / 8;
-  constexpr std::size_t ahead = 2048;  // as in copy.cc
+  constexpr std::size_t ahead = 4096;  // the hardware stops at a page
   const hn::CappedTag<std::uint64_t, lanes> d;
   const hn::CappedTag<std::uint8_t, HWY_MAX_BYTES> bytes;
   std::uint64_t lane[lanes];

@@ -174,6 +174,27 @@ TEST_CASE("targets: blocks of any bits, of every count, from anywhere, are coded
   SUCCEED();
 }
 
+TEST_CASE("targets: blocks of zeros, of tiny numbers and of none, one now and then between others, are coded as by the plain one") {
+  Rng rng(25);
+  for (int round = 0; round < 400; ++round) {
+    const std::size_t count = 1 + rng.below(5000), odd = 1 + rng.below(40);
+    Halves in(count);
+    std::uint64_t kind = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (i % kB == 0) kind = rng.below(odd) == 0 ? 1 + rng.below(4) : 0;
+      const auto v = static_cast<std::uint16_t>(rng.next());
+      constexpr std::uint16_t kinds[][2] = {{0x81ff, 0x3e00}, {0x8000, 0}, {0x87ff, 0}, {0xffff, 0}, {0x807f, 0x7f80}};  // and, or
+      in[i] = static_cast<std::uint16_t>((v & kinds[kind][0]) | kinds[kind][1]);
+    }
+    for (const Code8 code : kBoth) {
+      const Coded want = quantised(plain(), code, in);
+      for (const Table& t : host::tables())
+        if (quantised(t, code, in) != want) FAIL(t.name << " code " << int(code) << " round " << round);
+    }
+  }
+  SUCCEED();
+}
+
 TEST_CASE("targets: every code in every place of a block, with every scale, is added as by the plain one, whatever it is added to") {
   Rng rng(24);
   for (const Code8 code : kBoth)
