@@ -130,7 +130,7 @@ int main(int argc, char** argv) {
   };
   double copied = 0;
   for (const Point& point : points)
-    if (point.name.find("sum") == std::string::npos) copied = std::max(copied, best_gbs(point));
+    if (point.name.starts_with("copy") || point.name == "memcpy") copied = std::max(copied, best_gbs(point));
   for (const Point& point : points) {
     const double ns = median(point.times_ns), best = best_gbs(point);
     std::printf("%-28s %8.2f %8.1f %10.1f %9.0f%% %9.0f%%\n", point.name.c_str(), ns / 1e6, point.traffic_bytes / ns, best,
