@@ -7,14 +7,8 @@
 #include "kernels/host/table.h"
 
 namespace regroup::kernels {
-namespace {
 
-const host::Table& best() {
-  static const host::Table& table = host::tables().front();
-  return table;
-}
-
-}  // namespace
+using host::best;
 
 void reduce(DataType type, ReduceOp op, void* dst, std::span<const void* const> sources, std::size_t count,
             Store store) {

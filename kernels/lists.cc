@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/fence.h"
+#include "kernels/host/mix.h"
+#include "kernels/host/table.h"
 #include "kernels/kernels.h"
 
 namespace regroup::kernels {
@@ -10,33 +13,20 @@ namespace {
 
 constexpr std::size_t kStreamBytes = 2u << 20;
 constexpr std::size_t kWord = 8;
+constexpr std::size_t kLine = 64;
 constexpr std::size_t kBlock = 16u << 10;  // copied and digested while it is in the nearest cache
-constexpr std::uint64_t kStep = 0x9e3779b97f4a7c15ull;
 
-std::uint64_t mix(std::uint64_t z) {
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return z ^ (z >> 31);
-}
+using host::mix;
 
-// Of words first, first + 1, ...; whole words only.
-std::uint64_t digest_words(const std::byte* from, std::size_t words, std::uint64_t first) {
-  std::uint64_t sum = 0, key = (first + 1) * kStep;
-  for (std::size_t i = 0; i < words; ++i, key += kStep) {
-    std::uint64_t w;
-    std::memcpy(&w, from + i * kWord, kWord);
-    sum += mix(w + key);
-  }
-  return sum;
-}
-
-std::uint64_t digest_part(const std::byte* from, std::size_t bytes, std::uint64_t first) {
+// Of words first, first + 1, ... and of the bytes behind them, filled up with zeros; copied to `to` unless that is null.
+std::uint64_t digest_part(std::uint8_t* to, const std::uint8_t* from, std::size_t bytes, std::uint64_t first, Store store = Store::kCached) {
   const std::size_t words = bytes / kWord, left = bytes % kWord;
-  std::uint64_t sum = digest_words(from, words, first);
+  std::uint64_t sum = host::best().digest(to, from, words, first, store == Store::kStream);
   if (left != 0) {
-    std::byte last[kWord] = {};
+    std::uint8_t last[kWord] = {};
     std::memcpy(last, from + words * kWord, left);
-    sum += digest_words(last, 1, first + words);
+    sum += host::plain_digest(nullptr, last, 1, first + words, false);
+    if (to != nullptr) std::memcpy(to + words * kWord, last, left);
   }
   return sum;
 }
@@ -74,18 +64,25 @@ void zero(void* at, std::size_t bytes) {
 }
 
 std::uint64_t digest(const void* from, std::size_t bytes) {
-  return mix(bytes) + digest_part(static_cast<const std::byte*>(from), bytes, 0);
+  return mix(bytes) + digest_part(nullptr, static_cast<const std::uint8_t*>(from), bytes, 0);
 }
 
 std::uint64_t copy_digest(void* to, const void* from, std::size_t bytes) {
-  const auto* src = static_cast<const std::byte*>(from);
-  auto* dst = static_cast<std::byte*>(to);
-  const Store store = store_for(bytes);
+  const auto* src = static_cast<const std::uint8_t*>(from);
+  auto* dst = static_cast<std::uint8_t*>(to);
   std::uint64_t sum = mix(bytes);
-  for (std::size_t at = 0; at < bytes; at += kBlock) {
+  if (store_for(bytes) == Store::kCached) return sum + digest_part(dst, src, bytes, 0);
+  const std::size_t head = (kLine - reinterpret_cast<std::uintptr_t>(dst) % kLine) % kLine;
+  if (head % kWord == 0) {
+    sum += digest_part(dst, src, head, 0);
+    sum += digest_part(dst + head, src + head, bytes - head, head / kWord, Store::kStream);
+    stream_fence();
+    return sum;
+  }
+  for (std::size_t at = 0; at < bytes; at += kBlock) {  // words of the digest are none of the destination's
     const std::size_t n = std::min(kBlock, bytes - at);
-    sum += digest_part(src + at, n, at / kWord);
-    copy(dst + at, src + at, n, store);
+    sum += digest_part(nullptr, src + at, n, at / kWord);
+    copy(dst + at, src + at, n, Store::kStream);
   }
   return sum;
 }

@@ -95,7 +95,10 @@ Table scalar_table() {
           {row<Exact<double>>(), row<Exact<float>>(), row<F16>(), row<BF16>(), row<Exact<std::int8_t>>(),
            row<Exact<std::uint8_t>>(), row<Exact<std::int32_t>>(), row<Exact<std::uint32_t>>(),
            row<Exact<std::int64_t>>(), row<Exact<std::uint64_t>>()},
-          &copy_bytes};
+          &copy_bytes,
+          &plain_digest,
+          {&plain_quantise<Code8::kFp8>, &plain_quantise<Code8::kInt8>},
+          {&plain_dequantise_add<Code8::kFp8>, &plain_dequantise_add<Code8::kInt8>}};
 }
 
 }  // namespace regroup::kernels::host

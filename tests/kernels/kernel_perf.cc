@@ -13,8 +13,11 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/rng.h"
 #include "kernels/host/table.h"
 #include "kernels/kernels.h"
+#include "kernels/lists.h"
+#include "kernels/quantise.h"
 
 namespace {
 
@@ -44,6 +47,28 @@ struct Point {
 double median(std::vector<double> v) {
   std::nth_element(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2), v.end());
   return v[v.size() / 2];
+}
+
+// Digest and 8-bit codes: traffic is what they read and write. `from` holds bf16 of similar size, `to` and `more` have as much room.
+void add_lists(std::vector<Point>& points, std::size_t bytes, std::uint8_t* to, std::uint8_t* from, std::uint8_t* more) {
+  using kernels::Code8;
+  Rng rng(1);
+  for (std::size_t i = 0; i < bytes; i += 8) {
+    const std::uint64_t halves = (rng.next() & 0x81ff81ff81ff81ff) | 0x3e003e003e003e00;
+    std::memcpy(from + i, &halves, 8);
+  }
+  const auto size = static_cast<double>(bytes);
+  points.push_back({"digest", size, [=] { (void)kernels::digest(from, bytes); }});
+  points.push_back({"digest and copy", 2 * size, [=] { kernels::copy_digest(to, from, bytes); }});
+  const std::size_t halves = bytes / 2, floats = bytes / 4;
+  for (const Code8 code : {Code8::kFp8, Code8::kInt8}) {
+    const std::string name = code == Code8::kFp8 ? " fp8" : " int8";
+    std::uint8_t *const codes = to, *const scales = to + halves;
+    points.push_back({"quantise" + name, 1.5 * size + static_cast<double>(kernels::scales_for(halves)),
+                      [=] { kernels::quantise(code, codes, scales, from, halves); }});
+    points.push_back({"dequantise and add" + name, 2.25 * size + static_cast<double>(kernels::scales_for(floats)),
+                      [=] { kernels::dequantise_add(code, reinterpret_cast<float*>(more), codes, scales, floats); }});
+  }
 }
 
 void small_calls(std::uint8_t* dst, const std::vector<const void*>& sources) {
@@ -90,6 +115,7 @@ int main(int argc, char** argv) {
       }
     }
   }
+  add_lists(points, bytes, dst, allocate(bytes), allocate(bytes));
   for (int r = 0; r < repeats; ++r) {
     for (Point& point : points) {
       const Instant start = now();
@@ -104,7 +130,7 @@ int main(int argc, char** argv) {
   };
   double copied = 0;
   for (const Point& point : points)
-    if (point.name.find("sum") == std::string::npos) copied = std::max(copied, best_gbs(point));
+    if (point.name.starts_with("copy") || point.name == "memcpy") copied = std::max(copied, best_gbs(point));
   for (const Point& point : points) {
     const double ns = median(point.times_ns), best = best_gbs(point);
     std::printf("%-28s %8.2f %8.1f %10.1f %9.0f%% %9.0f%%\n", point.name.c_str(), ns / 1e6, point.traffic_bytes / ns, best,
