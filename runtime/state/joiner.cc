@@ -127,10 +127,9 @@ Status Joiner::round() {
   round.fetched.store(true);
   round.plan_news.notify_all();
   for (std::thread& t : round.threads) t.join();
-  if (round.feed_error && round.feed_error->code == Code::kNoMemory) {
-    hurry_ = std::min(hurry_ + 1, kMaxHurry);
-    status = *round.feed_error;
-  }
+  const bool full = round.feed_error && round.feed_error->code == Code::kNoMemory;
+  if (full || (round.outlived && !status.ok())) hurry_ = std::min(hurry_ + 1, kMaxHurry);
+  if (full) status = *round.feed_error;
   if (round.level && !stop_.load()) config_.ready(false);
   return status;
 }

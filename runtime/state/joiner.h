@@ -107,7 +107,7 @@ class Joiner {
   std::vector<std::optional<std::uint64_t>> known_;  // stripes held as of the last mark, by their digest; empty: none
   bool known_by_one_ = false;                        // there was no second source to say so
   std::vector<Incarnation> liars_;                   // sources that two others contradicted
-  std::uint32_t hurry_ = 0;                          // attempts that a full journal ended
+  std::uint32_t hurry_ = 0;                          // attempts that a full journal or a full snapshot ended
   std::uint32_t differed_ = 0;                       // hand-overs that a single other member contradicted, in a row
   std::atomic<bool> stop_{false};
   std::thread thread_;

@@ -239,6 +239,7 @@ void Joiner::fetch_from(Round& round, std::uint32_t source) {
     if (Status s = link->get(table_, {ask.stripes, ask.digests}, answers, kPatience); !s) {
       std::lock_guard lock(round.plan_mutex);
       round.plan->lost(source, s.error().detail);
+      round.outlived = round.outlived || s.code() == Code::kNoMemory;
       break;
     }
     bool done = false;

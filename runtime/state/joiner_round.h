@@ -21,6 +21,7 @@ struct Joiner::Round {
   std::mutex plan_mutex;
   std::condition_variable plan_news;
   std::unique_ptr<FetchPlan> plan;
+  bool outlived = false;               // a source ended its snapshot before the transfer did; below plan_mutex
   std::vector<std::thread> threads;
 
   std::mutex journal_mutex;

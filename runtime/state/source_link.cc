@@ -84,7 +84,7 @@ Status SourceLink::get(const StripeTable& table, const GetAsk& ask, const Answer
     Result<wire::Frame> frame = stream_->receive_header();
     if (!frame) return frame.error();
     const bool gone = frame->type == kGone && frame->length == 0;
-    if (!gone && frame->type == kFailed) return {Code::kUnavailable, "the source has ended its snapshot"};
+    if (!gone && frame->type == kFailed) return {Code::kNoMemory, "the source has ended its snapshot"};
     if ((!gone && frame->type != kStripe) || frame->chunk != i) return {Code::kRefused, "catch-up: not the stripe asked for"};
     bytes_.resize(gone ? 0 : table[i].bytes);
     if (Status s = stream_->receive_payload(*frame, bytes_); !s) return s;

@@ -24,7 +24,7 @@ struct TakeAsk {
   std::uint64_t step = 0;
   std::uint32_t source = 0, sources = 1;
   bool compare = false;  // only the digests of stripes i with i % sources == source, and no blobs: to compare with
-  std::uint32_t hurry = 0;  // attempts that a full journal ended: each doubles what the transfer may take from others
+  std::uint32_t hurry = 0;  // attempts that a full journal or a full snapshot ended: each doubles what the transfer may take from others
 };
 struct GetAsk {
   std::vector<std::uint32_t> stripes, digests;

@@ -45,6 +45,18 @@ TEST_CASE("a transfer that its bounds make too slow for the journal gets more ea
   CHECK(steps < 600);
 }
 
+TEST_CASE("a transfer that its bounds make too slow for what may be kept gets more each time, and ends") {
+  std::atomic<int> steps{0};
+  Training t("shm", 3, 1'000'000);  // 1.6 s of two sources, if it stays so
+  t.snapshot_bytes = 500'000;       // the first step after the mark ends the snapshot
+  REQUIRE(t.world.start() == "");
+  REQUIRE(t.run_all(3) == "");
+  for (int r = 0; r < 3; ++r) t.of(r).think_ms = [&] { return ++steps < 600 ? 80 : 400; };  // so that it ends when it fails
+  REQUIRE(t.lose_and_return(2, 3) == "");
+  CHECK(t.equal());
+  CHECK(steps < 600);
+}
+
 TEST_CASE("where little may be kept and updates name their ranges, a newer snapshot moves only what has changed") {
   Training t("shm", 3, 4'000'000);
   t.snapshot_bytes = 4096;  // the first update that touches a stripe ends the snapshot

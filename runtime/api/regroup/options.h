@@ -55,7 +55,8 @@ struct REGROUP_API Options {
   std::uint64_t catch_up_rate = 0;            // bytes/s that it sends one joiner; 0: no bound
   double catch_up_share = 0.25;               // of a core, for one joiner (its first 30 ms of CPU time are not counted); 0: no bound.
                                               // Besides, a transfer waits for collectives and updates, at most half of the time.
-                                              // Each time that its joiner's journal was full before the end, rate and share are doubled
+                                              // Each time that its joiner's journal, or what is kept for it, was full before the end,
+                                              // rate and share are doubled
   std::uint64_t journal_bytes = 256ull << 20; // results that a joiner holds in memory, then
   std::uint64_t spill_bytes = 4ull << 30;     // in a file without a name
   std::string spill_dir;                      // there; empty: TMPDIR, else /tmp
