@@ -61,6 +61,7 @@ void each(Self& o, F f) {
   f("world_size", true, o.world_size);
   f("min_members", true, o.min_members);
   f("transport", true, o.transport);
+  f("ucx_rails", false, o.ucx_rails);
   f("nccl_library", false, o.nccl_library);
   f("device", false, o.device);
   f("device_plans", false, o.device_plans);
@@ -153,6 +154,7 @@ Status Options::validate() const {
   if (plan != "auto" && !algo::form_named(plan)) return bad("plan: '" + plan + "' is none of auto, direct, small, ring, doubling, gather, hierarchical");
   if (order != "any" && order != "canonical") return bad("order: '" + order + "' is none of any, canonical");
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
+  if (ucx_rails > 8) return bad("ucx_rails: " + std::to_string(ucx_rails) + " is not in 0..8");
   if (device_ctas < 1 || device_ctas > 1024) return bad("device_ctas: " + std::to_string(device_ctas) + " is not in 1..1024");
   if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");
   if (!(catch_up_share >= 0 && catch_up_share <= 1)) return bad("catch_up_share: not in 0..1");

@@ -47,11 +47,11 @@ bool has_network(const Api& api, ucp_context_h context) {
 
 }  // namespace
 
-Result<std::shared_ptr<tcp::Lanes>> open_lanes(std::uint64_t group, const std::string& host) {
-  return UcxLanes::open(group, host);
+Result<std::shared_ptr<tcp::Lanes>> open_lanes(std::uint64_t group, const std::string& host, std::uint32_t rails) {
+  return UcxLanes::open(group, host, rails);
 }
 
-Result<std::shared_ptr<tcp::Lanes>> UcxLanes::open(std::uint64_t group, const std::string& host) {
+Result<std::shared_ptr<tcp::Lanes>> UcxLanes::open(std::uint64_t group, const std::string& host, std::uint32_t rails) {
   const Result<const Api*> loaded = load();
   if (!loaded) return loaded.error();
   const Api& api = **loaded;
@@ -61,6 +61,8 @@ Result<std::shared_ptr<tcp::Lanes>> UcxLanes::open(std::uint64_t group, const st
     status = api.ucp_config_modify(config, "RNDV_SCHEME", "get_zcopy");  // nobody writes into a peer's buffers
     // UCX 1.13 aborts (uct_iface.h: comp->count > 0) when a connection over TCP breaks under a send that it does not copy.
     if (status == UCS_OK) status = api.ucp_config_modify(config, "ZCOPY_THRESH", "inf");
+    for (const char* limit : {"MAX_EAGER_RAILS", "MAX_RNDV_RAILS"})
+      if (status == UCS_OK && rails != 0) status = api.ucp_config_modify(config, limit, std::to_string(rails).c_str());
     ucp_params_t params{};
     params.field_mask = UCP_PARAM_FIELD_FEATURES;
     params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;

@@ -20,7 +20,7 @@ namespace regroup::ucx {
 
 class UcxLanes final : public tcp::Lanes {
  public:
-  static Result<std::shared_ptr<tcp::Lanes>> open(std::uint64_t group, const std::string& host);
+  static Result<std::shared_ptr<tcp::Lanes>> open(std::uint64_t group, const std::string& host, std::uint32_t rails);
   ~UcxLanes() override;
   UcxLanes(const UcxLanes&) = delete;
   UcxLanes& operator=(const UcxLanes&) = delete;

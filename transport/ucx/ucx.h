@@ -18,8 +18,9 @@
 
 namespace regroup::ucx {
 
-// One for each LinkSet. `host`: a numeric address of ours, where UCX listens too. kUnsupported: built without UCX, or
-// libucp.so.0 is missing or older than 1.13 (says which).
-[[nodiscard]] Result<std::shared_ptr<tcp::Lanes>> open_lanes(std::uint64_t group, const std::string& host);
+// One for each LinkSet. `host`: a numeric address of ours, where UCX listens too. `rails`: over how many devices UCX may spread
+// a payload; 0: its own setting (UCX_MAX_EAGER_RAILS, UCX_MAX_RNDV_RAILS). kUnsupported: built without UCX, or libucp.so.0 is
+// missing or older than 1.13 (says which).
+[[nodiscard]] Result<std::shared_ptr<tcp::Lanes>> open_lanes(std::uint64_t group, const std::string& host, std::uint32_t rails = 0);
 
 }  // namespace regroup::ucx

@@ -21,6 +21,7 @@ struct REGROUP_API Options {
   int world_size = 0;                // (=) REGROUP_WORLD_SIZE, else WORLD_SIZE; members of the first view
   int min_members = 1;               // (=) below it ops wait at a mark, then fail with kUnavailable
   std::string transport = "auto";    // (=) auto, shm, tcp, ucx, nccl: REGROUP_TRANSPORT
+  std::uint32_t ucx_rails = 0;       // transport ucx: network devices that a payload may be spread over, 1 to 8; 0: as UCX is set
   std::string nccl_library;          // transport nccl: file, or name for the loader; empty: libnccl.so.2
   std::string device;                // buffers may lie there: "cuda:0"; "host": a simulated one, for tests; empty: host memory only
   bool device_plans = true;          // ops whose buffers lie on devices of one host at all members are carried out there; false: by copies
