@@ -115,6 +115,7 @@ Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   if (!op || (!grouping_ && !stage_->stalls()))
     if (Status s = hold(*copies->stage); !s) return s.error();
   if (op) op->stage = std::move(copies->stage);
+  if (op && there) seat_->expect(op->desc, *site.view);
   return op;
 }
 

@@ -21,6 +21,12 @@ constexpr int kSpins = 200;  // looks before the thread sleeps between them
 constexpr auto kNap = std::chrono::microseconds(20);
 constexpr Duration kAsk = Duration::from_us(500);  // how often the host is asked for deaths
 
+// Whether a device carries it out, where all have it there. The same at every member.
+bool takes(const OpDesc& desc) {
+  return desc.kind != OpKind::kBarrier && !desc.told() && desc.kind != OpKind::kAllGatherV &&
+         desc.kind != OpKind::kReduceScatterV && !desc.scaled() && desc.count != 0;
+}
+
 RunResult lost(const Error& why) {
   RunResult result(RunState::kLost);
   result.detail = why.detail;
@@ -106,9 +112,12 @@ Result<std::unique_ptr<DevicePlane>> DevicePlane::open(std::unique_ptr<Plane> ba
 DevicePlane::DevicePlane(std::unique_ptr<Plane> base, DeviceSeat& seat, const View& view, std::size_t self)
     : base_(std::move(base)), seat_(seat), view_(view), self_(self), flights_(seat.board->window) {}
 
-bool DevicePlane::takes(const OpDesc& desc) {
-  return desc.kind != OpKind::kBarrier && !desc.told() && desc.kind != OpKind::kAllGatherV &&
-         desc.kind != OpKind::kReduceScatterV && !desc.scaled() && desc.count != 0;
+void DeviceSeat::expect(const OpDesc& desc, const ViewInfo& view) {
+  const auto root = std::find_if(view.members.begin(), view.members.end(), [&](const MemberId& m) { return m.replica == desc.root; });
+  if (!takes(desc) || (desc.rooted() && root == view.members.end())) return;
+  const std::size_t index = desc.rooted() ? static_cast<std::size_t>(root - view.members.begin()) : 0;
+  algo::make_plan({desc, view.size(), view.self, index, nullptr, algo::Spread::kRoot, nullptr}, plan);
+  (void)rank->reserve(plan.placed_bytes[view.self]).ok();
 }
 
 RunResult DevicePlane::run(ExecOp& op, ExecContext& context) {
@@ -157,10 +166,10 @@ RunResult DevicePlane::say(const ExecOp& op) {
     };
     if (plan_.input_bytes != 0) lend(there.in, input);
     if (plan_.placed_bytes[self_] != 0) {
-      if (Result<std::byte*> memory = seat_.rank->reserve(plan_.placed_bytes[self_]))
-        lend(*memory, scratch);
-      else
-        lent = false;
+      Result<std::byte*> memory = seat_.rank->reserve(plan_.placed_bytes[self_]);
+      scratch_ = memory ? *memory : nullptr;
+      if (memory) lend(scratch_, scratch);
+      lent = lent && memory.ok();
     }
     if (Status s = seat_.rank->device().health(); !s) return lost(s.error());
     line.input = input;
@@ -215,7 +224,7 @@ RunResult DevicePlane::begin(const ExecOp& op) {
     peer.placed = &line.placed;
     if (i == self_) {
       peer.input = static_cast<const std::byte*>(there.in);
-      if (Result<std::byte*> mine = seat_.rank->reserve(plan_.placed_bytes[self_])) peer.scratch = *mine;
+      peer.scratch = scratch_;
       continue;
     }
     std::size_t reads = 0;

@@ -14,6 +14,7 @@
 #include <set>
 #include <vector>
 
+#include "regroup/types.h"
 #include "runtime/exec/device_board.h"
 #include "runtime/exec/device_ranks.h"
 #include "runtime/exec/plane.h"
@@ -23,12 +24,14 @@ namespace regroup {
 
 // What a member has for that, as long as it lives.
 struct DeviceSeat {
-  // kUnsupported and the like: there is none, and no harm done.
   static Result<std::unique_ptr<DeviceSeat>> make(std::shared_ptr<device::Device> device, shm::Domain& domain, DeviceRank::Config config);
+  // On the thread that submits: makes room for what the op will place here, if it can; else that is tried when it is needed.
+  void expect(const OpDesc& desc, const ViewInfo& view);
   std::unique_ptr<DeviceRank> rank;
   shm::OwnedPtr segment;
   DeviceBoard* board = nullptr;  // in it
   std::set<Incarnation> closed;  // whose memory cannot be opened here
+  algo::Plan plan;               // of expect()
   std::atomic<bool> open{false};  // this view's ops may be carried out on devices; a hint, for who begins them
 };
 
@@ -63,7 +66,7 @@ class DevicePlane final : public Plane {
   };
   DevicePlane(std::unique_ptr<Plane> base, DeviceSeat& seat, const View& view, std::size_t self);
   Flight& flight(OpId op) { return flights_[op % flights_.size()]; }
-  [[nodiscard]] static bool takes(const OpDesc& desc);
+
   RunResult say(const ExecOp& op);
   RunResult meet(Flight& f, const ExecOp& op, ExecContext& context);
   RunResult begin(const ExecOp& op);
@@ -82,6 +85,7 @@ class DevicePlane final : public Plane {
   std::vector<Peer> peers_;      // by member; empty: every op is the base plane's
   std::vector<Flight> flights_;  // by op number modulo the window
   algo::Plan plan_;              // of the op at hand
+  std::byte* scratch_ = nullptr;  // likewise: what I place there
 };
 
 }  // namespace regroup

@@ -61,6 +61,7 @@ DeviceRank::~DeviceRank() {
 }
 
 Result<std::byte*> DeviceRank::reserve(std::size_t bytes) {
+  std::lock_guard lock(scratch_mutex_);
   if (scratch_.empty() || scratch_.back().bytes < bytes) {
     const std::size_t size = std::max({bytes, std::size_t{1}, scratch_.empty() ? 0 : 2 * scratch_.back().bytes});
     Result<void*> memory = device_->allocate(device::Memory::kDevice, size);

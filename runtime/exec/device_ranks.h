@@ -8,11 +8,12 @@
 // A job that is given up needs no word: what it has queued ends before the next one's steps begin, writing only memory of mine
 // that the next one writes after it. What it still reads of a peer is garbage at worst, of a job that nobody counts.
 // Ownership: holds the device; what it has opened stays open until the steps that read it have ended. Threading: the holder of
-// the execution token. After a lost device: every call says so.
+// the execution token, but for reserve(). After a lost device: every call says so.
 #pragma once
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "base/result.h"
@@ -39,7 +40,9 @@ class DeviceRank {
   [[nodiscard]] device::Device& device() { return *device_; }
   [[nodiscard]] cuda_ipc::Imports& imports() { return *imports_; }
   [[nodiscard]] device::Stream& reader() { return *fold_; }  // of inputs
-  // Scratch of at least so many bytes: the same memory until it has to grow; then the smaller one stays, for who still reads it.
+  // Scratch of at least so many bytes, the largest that there is. It grows by new memory: the smaller one stays, for who still
+  // reads it. Any thread; best asked for by the caller's before an op is submitted, since allocating may wait for streams that
+  // wait for the op.
   Result<std::byte*> reserve(std::size_t bytes);
 
   struct Peer {
@@ -79,7 +82,8 @@ class DeviceRank {
     std::byte* at = nullptr;
     std::size_t bytes = 0;
   };
-  std::vector<Buffer> scratch_;  // the last one is in use
+  std::mutex scratch_mutex_;
+  std::vector<Buffer> scratch_;  // rising; below scratch_mutex_
   std::unique_ptr<cuda_ipc::Imports> imports_;
   // The job at hand.
   Job job_;
