@@ -116,7 +116,7 @@ TEST_CASE("who was evicted and has come back tells that what it had has ended, a
   REQUIRE(party.ready());
   CHECK_FALSE(party.until([&] { return party.aside() < 2; }, Duration::from_ms(100)));
   party.lives[1]++;
-  told.tell("abort@1#1=hang");  // its own of what it had
+  told.tell("abort@1=hang");  // its own of what it had, and another member's of what that had meanwhile
   party.enter({0, 1, 2});
   CHECK_FALSE(party.until([&] { return party.keepers[0]->aside() == 0; }, Duration::from_ms(300)));
   told.tell("");
