@@ -27,7 +27,7 @@ def sent_by(rails):
     """Bytes that the sockets of each device have sent during a run."""
     environment = os.environ | {"UCX_TLS": "tcp", "UCX_NET_DEVICES": ",".join(DEVICES), "REGROUP_INTERFACE": "10.77.0.1",
                                 "REGROUP_UCX_RAILS": str(rails), "UCX_LOG_LEVEL": "fatal"}
-    run = subprocess.Popen([PERF, "--ranks", "2", "--transport", "ucx", "-b", "2M", "-e", "2M", "-n", "120", "-w", "2"],
+    run = subprocess.Popen([PERF, "--ranks", "2", "--transport", "ucx", "-b", "2M", "-e", "2M", "-n", "60", "-w", "2"],
                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     sockets = collections.Counter()
     while run.poll() is None:
