@@ -70,6 +70,11 @@ class Chaos(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stdout)
         self.assertIn("transport nccl: /nowhere/nccl.so", done.stdout)
 
+    def test_a_fault_for_which_there_are_too_few_members_is_left_out(self):
+        done, found, _ = chaos("--members", "2", "--seconds", "1", "--arenas", "shm", "--faults", "kill,join")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("join: needs 3 members that may be killed", found["skipped"])
+
     def test_without_the_commit_rule_it_turns_red(self):
         # A pause is enough: the others go on, and what the paused one commits when it wakes is not what they have.
         done, found, left = chaos("--members", "4", "--seconds", "8", "--seed", "1", "--faults", "stop,kill", "--arenas", "shm",

@@ -21,6 +21,8 @@ void settle(ChaosArguments& a, Tally& tally) {
     for (int i = 0; i < static_cast<int>(FaultKind::kCount); ++i) a.faults.push_back(static_cast<FaultKind>(i));
   if (a.members < 3 && std::erase(a.faults, FaultKind::kViewChangeKill) > 0)
     tally.skipped.push_back("view_change_kill: needs 3 members");
+  if (a.members - a.spared < 3 && std::erase(a.faults, FaultKind::kJoin) > 0)
+    tally.skipped.push_back("join: needs 3 members that may be killed");
   const bool named = !a.arenas.empty();
   if (!named) a.arenas = {Arena::kShm, Arena::kTcp, Arena::kNet};
   if (std::string why = Network::why_not(); !why.empty()) {
