@@ -64,12 +64,16 @@ Status GroupImpl::find_nccl() {
   return {};
 }
 
+namespace {
+
 // What `open` made, or its error.
 template <class P>
 Result<std::unique_ptr<Plane>> as_plane(Result<std::unique_ptr<P>> plane) {
   if (!plane) return plane.error();
   return std::unique_ptr<Plane>(std::move(*plane));
 }
+
+}  // namespace
 
 Result<std::unique_ptr<Plane>> GroupImpl::open_base(const Decision& decision, std::size_t self, std::size_t& bad_peer) {
   if (decision.plane == PlaneKind::kShared) {

@@ -33,25 +33,17 @@ TEST_CASE("a journal that is full ends in a newer snapshot, and says so") {
   CHECK_THAT(report.trouble, Catch::Contains("the journal is full"));
 }
 
-TEST_CASE("a transfer that its bounds make too slow for the journal gets more each time, and ends") {
+TEST_CASE("a transfer that its bounds make too slow for the journal, or for what may be kept, gets more each time, and ends") {
+  const bool journal = GENERATE(true, false);
+  CAPTURE(journal);
   std::atomic<int> steps{0};
   Training t("shm", 3, 1'000'000);  // 1.6 s of two sources, if it stays so
-  t.more = [](int, Options& o) { o.journal_bytes = 33'000'000, o.spill_bytes = 0; };  // ten results: half a second
+  if (journal) t.more = [](int, Options& o) { o.journal_bytes = 33'000'000, o.spill_bytes = 0; };  // ten results: half a second
+  if (!journal) t.snapshot_bytes = 500'000;  // the first step after the mark ends the snapshot
+  const int think = journal ? 50 : 80;
   REQUIRE(t.world.start() == "");
   REQUIRE(t.run_all(3) == "");
-  for (int r = 0; r < 3; ++r) t.of(r).think_ms = [&] { return ++steps < 600 ? 50 : 400; };  // so that it ends when it fails
-  REQUIRE(t.lose_and_return(2, 3) == "");
-  CHECK(t.equal());
-  CHECK(steps < 600);
-}
-
-TEST_CASE("a transfer that its bounds make too slow for what may be kept gets more each time, and ends") {
-  std::atomic<int> steps{0};
-  Training t("shm", 3, 1'000'000);  // 1.6 s of two sources, if it stays so
-  t.snapshot_bytes = 500'000;       // the first step after the mark ends the snapshot
-  REQUIRE(t.world.start() == "");
-  REQUIRE(t.run_all(3) == "");
-  for (int r = 0; r < 3; ++r) t.of(r).think_ms = [&] { return ++steps < 600 ? 80 : 400; };  // so that it ends when it fails
+  for (int r = 0; r < 3; ++r) t.of(r).think_ms = [&] { return ++steps < 600 ? think : 400; };  // so that it ends when it fails
   REQUIRE(t.lose_and_return(2, 3) == "");
   CHECK(t.equal());
   CHECK(steps < 600);

@@ -68,6 +68,14 @@ struct Party {
   void use() {
     for (std::size_t m : here) keepers[m]->made().used = true;
   }
+  // All use a communicator; then member 1 is in the view no more.
+  void lose_one() {
+    enter({0, 1, 2});
+    REQUIRE(ready());
+    use();
+    enter({0, 2});
+    REQUIRE(ready());
+  }
   std::size_t aside() {
     std::size_t all = 0;
     for (std::size_t m : here) all += keepers[m]->aside();
@@ -80,11 +88,7 @@ struct Party {
 TEST_CASE("what a lost member may still write into is kept until it is known to be dead") {
   Told told(NCCL_STAND_IN);
   Party party(told.file(), 3);
-  party.enter({0, 1, 2});
-  REQUIRE(party.ready());
-  party.use();
-  party.enter({0, 2});
-  REQUIRE(party.ready());
+  party.lose_one();
   for (std::size_t m : party.here) CHECK(party.keepers[m]->counters().shrunk == 1);
   CHECK_FALSE(party.until([&] { return party.aside() < 2; }, Duration::from_ms(200)));
   party.dead.insert(2);  // member 1
@@ -96,11 +100,7 @@ TEST_CASE("a member that lives where a lost one did tells the others that it is 
   Told told(NCCL_STAND_IN);
   Party party(told.file(), 3);
   party.elsewhere = {0};
-  party.enter({0, 1, 2});
-  REQUIRE(party.ready());
-  party.use();
-  party.enter({0, 2});
-  REQUIRE(party.ready());
+  party.lose_one();
   CHECK_FALSE(party.until([&] { return party.aside() < 2; }, Duration::from_ms(700)));  // asked once
   party.dead.insert(2);
   CHECK(party.until([&] { return party.aside() == 0; }));
@@ -109,11 +109,7 @@ TEST_CASE("a member that lives where a lost one did tells the others that it is 
 TEST_CASE("who was evicted and has come back tells that what it had has ended, and nobody else keeps it longer") {
   Told told(NCCL_STAND_IN);
   Party party(told.file(), 3);
-  party.enter({0, 1, 2});
-  REQUIRE(party.ready());
-  party.use();
-  party.enter({0, 2});
-  REQUIRE(party.ready());
+  party.lose_one();
   CHECK_FALSE(party.until([&] { return party.aside() < 2; }, Duration::from_ms(100)));
   party.lives[1]++;
   told.tell("abort@1=hang");  // its own of what it had, and another member's of what that had meanwhile
