@@ -45,7 +45,7 @@ alone() {
 
 ranks() {
   local how n
-  export REGROUP_DEVICE_CTAS=${REGROUP_DEVICE_CTAS:-132}  # all that the GPU has
+  export REGROUP_DEVICE_CTAS=${REGROUP_DEVICE_CTAS:-132}  # as many as an H100 has processors
   for n in 2 4 8; do
     for how in threads ranks; do
       measure "${how/ranks/processes}-$n" all_reduce_perf "--$how" "$n" --device "$on" -b "$bytes" -n 10 -w 5 --reps 5 -J
