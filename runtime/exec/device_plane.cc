@@ -155,6 +155,8 @@ RunResult DevicePlane::say(const ExecOp& op) {
   const Stage::There there = taken ? op.stage->there() : Stage::There{};
   if (taken) algo::make_plan({op.desc, peers_.size(), self_, op.root_index, nullptr, algo::Spread::kRoot, nullptr}, plan_);
   const bool barred = std::any_of(view_.members.begin(), view_.members.end(), [&](const MemberInfo& m) { return seat_.closed.contains(m.inc); });
+  line.ready.store(0, std::memory_order_relaxed);  // who still reads what I said in an epoch before sees that it changes
+  full_fence();
   line.there = 0;
   if (there.result != nullptr && there.result_bytes >= plan_.output_bytes && !barred) {
     device::Loan input, scratch;
