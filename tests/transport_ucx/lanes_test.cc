@@ -42,7 +42,10 @@ struct Two {
 }  // namespace
 
 TEST_CASE("frames of every size arrive at all peers, whole and in order") {
+  const bool opaque = GENERATE(false, true);
+  CAPTURE(opaque);
   Two t(3);
+  for (Party& p : t.all) p.opaque = opaque;
   t.enter(1);
   std::size_t count = 0;
   for (const std::size_t bytes : {0u, 1u, 4096u, 4097u, 8200u, 65'536u, 1u << 20}) {

@@ -31,6 +31,7 @@ struct Party final : tcp::LinkUser {
   std::vector<std::byte> out;
   std::vector<std::vector<std::byte>> in;  // by peer: one frame at a time
   std::size_t wrong = 0;
+  bool opaque = false;  // as memory of a GPU, with sums that are none: nobody here is to look
   bool waits = true;  // false: a peer that takes nothing keeps nobody else from being sent to
   std::array<std::vector<std::byte>, 256> stay;  // then, by what fills them
 
@@ -57,9 +58,10 @@ struct Party final : tcp::LinkUser {
     in.assign(peers.size(), std::vector<std::byte>(1u << 20));
     links->enter(epoch, peers, self, *this);
   }
-  tcp::Placement place(std::size_t who, const wire::Frame&) override { return {tcp::Take::kInto, in[who].data()}; }
+  tcp::Placement place(std::size_t who, const wire::Frame&) override { return {tcp::Take::kInto, in[who].data(), opaque}; }
   bool arrived(std::size_t who, const wire::Frame& frame) override {
     const std::byte want = fill(got[who]);
+    if (opaque && frame.payload_sum != frame.op + 5) ++wrong;
     if (frame.op != got[who]++) ++wrong;
     for (std::size_t i = 0; i < frame.length; ++i) wrong += in[who][i] != want;
     return true;
@@ -73,7 +75,9 @@ struct Party final : tcp::LinkUser {
     o.frame.type = tcp::kFirstUserType;
     o.frame.op = sent[who]++;
     wire::fill(o.frame, from);
+    if (opaque) o.frame.payload_sum = o.frame.op + 5;
     o.payload = from.data();
+    o.opaque = opaque;
     return true;
   }
   bool flushed(std::size_t) override { return false; }

@@ -22,15 +22,26 @@ namespace regroup::tcp {
 
 enum class Take : std::uint8_t { kInto, kDiscard, kHold, kRefuse };
 
+// `opaque`: memory that the host may not be able to read (a GPU's). Who places or sends such a payload makes and compares its
+// payload_sum; only lanes carry it (Lanes::reach).
 struct Placement {
   Take take = Take::kRefuse;
   std::byte* into = nullptr;  // kInto: room for Frame::length bytes, until arrived() or end()
+  bool opaque = false;
 };
 
 // A frame to send. The payload must stay as it is until sending() is over or end() was called.
 struct Outgoing {
   wire::Frame frame;  // length and payload_sum set
   const std::byte* payload = nullptr;
+  bool opaque = false;
+};
+
+// What lanes can do with payloads in a GPU's memory.
+enum class Reach : std::uint8_t {
+  kNone,
+  kCopied,  // they go through host memory there
+  kDirect,  // a network device may fetch them
 };
 
 // Who uses a connection. Called inside read(), write() and serve() only.
@@ -87,6 +98,11 @@ class Lanes {
   // To sleep until something happens: poll fd() for input if arm() says so, else progress() first. -1: nothing to wait for.
   [[nodiscard]] virtual int fd() const = 0;
   [[nodiscard]] virtual bool arm() = 0;
+  [[nodiscard]] virtual Reach reach() const = 0;
+  // Bytes may still come to where they were placed in the epoch that ended last, by themselves: nothing is to be read or
+  // written there before it is over. keep() holds memory so long.
+  [[nodiscard]] virtual bool late() const = 0;
+  virtual void keep(std::shared_ptr<void> memory) = 0;
   [[nodiscard]] virtual const char* name() const = 0;  // "ucx"
 };
 

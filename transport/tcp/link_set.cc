@@ -42,6 +42,15 @@ void LinkSet::wake() {
   [[maybe_unused]] const ssize_t n = ::write(wake_.get(), &one, sizeof one);  // full: it is awake anyway
 }
 
+std::optional<Reach> LinkSet::reach() const {
+  if (!options_.lanes) return std::nullopt;
+  return options_.lanes->reach();
+}
+
+void LinkSet::keep(std::shared_ptr<void> memory) {
+  if (options_.lanes) options_.lanes->keep(std::move(memory));
+}
+
 void LinkSet::set_identity(const Incarnation& inc) {
   options_.self.inc = inc;
   if (user_ != nullptr) leave(*user_);

@@ -12,6 +12,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -79,6 +80,11 @@ class LinkSet {
 
   [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
   [[nodiscard]] const char* name() const { return options_.lanes ? options_.lanes->name() : "tcp"; }
+  // Lanes that carry opaque payloads (conn.h), how far; nothing: there are none.
+  [[nodiscard]] std::optional<Reach> reach() const;
+  // As Lanes: after leave(). keep() without lanes: it goes at once.
+  [[nodiscard]] bool late() const { return options_.lanes && options_.lanes->late(); }
+  void keep(std::shared_ptr<void> memory);
   // Congestion control of the data links: "cubic", "bbr", ...
   [[nodiscard]] const std::string& congestion() const { return congestion_; }
 

@@ -16,7 +16,7 @@ namespace regroup::ucx {
 // The one list of them: member of the table, and name in the library.
 #define REGROUP_UCP_FUNCTIONS(F)                                                                              \
   F(ucp_get_version) F(ucp_init_version) F(ucp_cleanup) F(ucp_config_read) F(ucp_config_modify)               \
-  F(ucp_config_release) F(ucp_context_print_info) F(ucp_worker_create) F(ucp_worker_destroy)                  \
+  F(ucp_config_release) F(ucp_context_print_info) F(ucp_context_query) F(ucp_worker_create) F(ucp_worker_destroy)                  \
   F(ucp_worker_get_address) F(ucp_worker_release_address) F(ucp_worker_get_efd) F(ucp_worker_arm)             \
   F(ucp_worker_progress) F(ucp_worker_set_am_recv_handler) F(ucp_listener_create) F(ucp_listener_query)       \
   F(ucp_listener_reject) F(ucp_listener_destroy) F(ucp_ep_create) F(ucp_ep_close_nbx) F(ucp_ep_print_info) F(ucp_am_send_nbx)        \

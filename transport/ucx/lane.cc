@@ -51,7 +51,7 @@ void Lane::post(ucp_ep_h by, Head head, const tcp::Outgoing& out, unsigned flags
   wire::encode(out.frame, head.frame);
   encode(head, slot->head.data());
   const void* payload = out.payload;
-  if (out.frame.length != 0 && out.frame.length <= kSmallBytes) {
+  if (out.frame.length != 0 && out.frame.length <= kSmallBytes && !out.opaque) {
     std::memcpy(slot->small.data(), out.payload, out.frame.length);
     payload = slot->small.data();
   }
@@ -117,9 +117,8 @@ ucs_status_t Lane::take(const Head& head, void* data, std::size_t length, std::u
     return UCS_OK;
   }
   in.fetch = (attributes & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
-  const bool ours = in.fetch || ((attributes & UCP_AM_RECV_ATTR_FLAG_DATA) != 0 && length != 0);
+  const bool ours = length != 0;  // UCP_AM_FLAG_PERSISTENT_DATA
   if (ours) in.data = data;
-  else if (length != 0) in.copy.assign(static_cast<std::byte*>(data), static_cast<std::byte*>(data) + length);
   queued_ += length;
   inbound_.insert(at, std::move(in));
   return ours ? UCS_INPROGRESS : UCS_OK;
@@ -156,8 +155,10 @@ bool Lane::begin(tcp::FrameUser& user, Inbound& in, tcp::Io& answer) {
     frame_.type = 0;  // nobody is told
     return true;
   }
-  if (!in.fetch) {
-    if (in.length != 0) std::memcpy(into_, in.data != nullptr ? in.data : in.copy.data(), in.length);
+  opaque_ = placement.opaque;
+  if (in.length == 0) return true;
+  if (!in.fetch && !opaque_) {
+    std::memcpy(into_, in.data, in.length);
     release(in);
     return true;
   }
@@ -185,7 +186,7 @@ tcp::Io Lane::serve(tcp::FrameUser& user) {
     ++taken_;
     moved = true;
     if (frame_.type == 0) continue;
-    if (wire::checksum({into_, frame_.length}) != frame_.payload_sum)
+    if (!opaque_ && wire::checksum({into_, frame_.length}) != frame_.payload_sum)
       return fail(Fault::kChecksum, "the checksum of a payload differs");
     if (!user.arrived(frame_)) return fail(Fault::kBreach, "a frame that the protocol does not allow here");
   }

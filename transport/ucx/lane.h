@@ -3,7 +3,8 @@
 // A message is a frame's header, a number and the key that the receiver gave the sender, then the payload. Messages are
 // handed on in the order of their numbers, whatever order UCX delivers them in. A large payload is fetched by the
 // receiver, straight to where it is placed, if the endpoint has a transport that can get; else it comes in fragments and
-// is copied there. Ownership: owned by the lanes until their worker is destroyed, since requests point here.
+// is copied there. Opaque payloads are UCX's to copy: it finds out whose memory they lie in.
+// Ownership: owned by the lanes until their worker is destroyed, since requests point here.
 // Threading: none, as its worker. After a failure reason() says why; nothing more is sent or handed on.
 #pragma once
 
@@ -69,6 +70,8 @@ class Lane {
   ucs_status_t take(const Head& head, void* data, std::size_t length, std::uint64_t attributes);
   // Drops what has not been handed on; nothing is sent any more. UCX may look at users' memory until its worker is gone.
   void abandon();
+  // A fetch had begun and not ended when the lane was abandoned.
+  [[nodiscard]] bool late() const { return first_ == First::kFetching; }
   [[nodiscard]] Fault fault() const { return fault_; }
   [[nodiscard]] const std::string& reason() const { return reason_; }
 
@@ -86,9 +89,8 @@ class Lane {
   struct Inbound {
     std::uint64_t number = 0;
     wire::HeaderBytes header;
-    void* data = nullptr;          // UCX's: bytes, or what is to be fetched
+    void* data = nullptr;  // UCX's: bytes, or what is to be fetched
     bool fetch = false;
-    std::vector<std::byte> copy;   // where UCX does not leave us the bytes
     std::size_t length = 0;
   };
   static void on_sent(void* request, ucs_status_t status, void* slot);
@@ -118,6 +120,7 @@ class Lane {
   std::size_t queued_ = 0;
   wire::Frame frame_;            // of the first one, once it is placed
   std::byte* into_ = nullptr;
+  bool opaque_ = false;
   enum class First : std::uint8_t { kNew, kFetching, kHere } first_ = First::kNew;
   Fault fault_ = Fault::kNone;
   std::string reason_;

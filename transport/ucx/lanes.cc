@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -34,15 +35,31 @@ bool numeric_host(const std::string& host, sockaddr_storage& at) {
 
 socklen_t size_of(const sockaddr_storage& at) { return at.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in); }
 
+// UCX says it only in what it prints: what the context's transports are called, with their devices.
+std::vector<std::string> transports(const Api& api, ucp_context_h context) {
+  std::istringstream text(printed([&](std::FILE* stream) { api.ucp_context_print_info(context, stream); }));
+  std::vector<std::string> found;
+  for (std::string line; std::getline(text, line);)  // "... resource 3 : md 1 dev 2 flags -- rc_mlx5/mlx5_0:1"
+    if (line.find("resource ") != std::string::npos && line.find('/') != std::string::npos) found.push_back(line.substr(line.rfind(' ', line.find('/')) + 1));
+  return found;
+}
 
-// UCX says it only in what it prints: has the context a transport whose device is not memory?
 bool has_network(const Api& api, ucp_context_h context) {
-  const std::string text = printed([&](std::FILE* stream) { api.ucp_context_print_info(context, stream); });
-  for (std::size_t at = text.find("resource "); at != std::string::npos; at = text.find("resource ", at + 1)) {
-    const std::size_t slash = text.find('/', at);
-    if (slash != std::string::npos && text.compare(slash + 1, 6, "memory") != 0) return true;
-  }
-  return false;
+  const std::vector<std::string> all = transports(api, context);
+  return std::any_of(all.begin(), all.end(), [](const std::string& t) {
+    const std::string device = t.substr(t.find('/') + 1);
+    return !device.starts_with("memory") && !device.starts_with("cuda");
+  });
+}
+
+tcp::Reach reach_of(const Api& api, ucp_context_h context) {
+  ucp_context_attr_t attributes{};
+  attributes.field_mask = UCP_ATTR_FIELD_MEMORY_TYPES;
+  if (api.ucp_context_query(context, &attributes) != UCS_OK) return tcp::Reach::kNone;
+  if ((attributes.memory_types & UCS_BIT(UCS_MEMORY_TYPE_CUDA)) == 0) return tcp::Reach::kNone;
+  const std::vector<std::string> all = transports(api, context);
+  const bool rdma = std::any_of(all.begin(), all.end(), [](const std::string& t) { return t.starts_with("rc_") || t.starts_with("dc_"); });
+  return rdma ? tcp::Reach::kDirect : tcp::Reach::kCopied;
 }
 
 }  // namespace
@@ -82,7 +99,7 @@ Result<std::shared_ptr<tcp::Lanes>> UcxLanes::open(std::uint64_t group, const st
 }
 
 UcxLanes::UcxLanes(const Api& api, std::uint64_t group, ucp_context_h context)
-    : api_(api), group_(group), context_(context), network_(has_network(api, context)) {}
+    : api_(api), group_(group), context_(context), network_(has_network(api, context)), reach_(reach_of(api, context)) {}
 
 UcxLanes::~UcxLanes() {
   end();
@@ -112,8 +129,10 @@ ucs_status_t UcxLanes::start() {
   ucs_status_t status = api_.ucp_worker_create(context_, &params, &worker_);
   if (status != UCS_OK) return worker_ = nullptr, status;
   ucp_am_handler_param_t handler{};
-  handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG;
+  handler.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB | UCP_AM_HANDLER_PARAM_FIELD_ARG |
+                       UCP_AM_HANDLER_PARAM_FIELD_FLAGS;
   handler.id = kMessage;
+  handler.flags = UCP_AM_FLAG_PERSISTENT_DATA;  // the bytes are ours until we let them go
   handler.cb = &on_message;
   handler.arg = this;
   status = api_.ucp_worker_set_am_recv_handler(worker_, &handler);
@@ -148,13 +167,13 @@ void UcxLanes::end() {
   eps_.clear();
   ending_ = false;
   fd_ = -1;
-  retired_ = {std::exchange(worker_, nullptr), std::exchange(listener_, nullptr), std::exchange(lanes_, {})};
+  retired_ = {std::exchange(worker_, nullptr), std::exchange(listener_, nullptr), std::exchange(lanes_, {}), {}};
   if (network_ && settled) drop_retired();
 }
 
 void UcxLanes::drop_retired() {
   const auto owes = [](const auto& lane) { return lane.second->owes(); };
-  if (std::any_of(retired_.lanes.begin(), retired_.lanes.end(), owes)) keep();
+  if (std::any_of(retired_.lanes.begin(), retired_.lanes.end(), owes)) keep_retired();
   if (retired_.listener != nullptr) api_.ucp_listener_destroy(retired_.listener);
   if (retired_.worker != nullptr) api_.ucp_worker_destroy(retired_.worker);
   retired_ = {};
@@ -162,13 +181,21 @@ void UcxLanes::drop_retired() {
 
 // UCX 1.13 aborts (ucp_request.c:684) where a worker ends while what it has to say about connections waits for room at a peer, and
 // at one that is gone there never is any. So such a worker stays, untouched, as long as the process.
-void UcxLanes::keep() {
+void UcxLanes::keep_retired() {
   static std::mutex mutex;
   static auto& all = *new std::vector<Retired>;
   const std::lock_guard lock(mutex);
   all.push_back(std::exchange(retired_, {}));
   kept_ = true;
   log::warn("ucx", "kept=" + std::to_string(all.size()) + " why=\"a word to a peer waits for room there\"");
+}
+
+bool UcxLanes::late() const {
+  return std::any_of(retired_.lanes.begin(), retired_.lanes.end(), [](const auto& lane) { return lane.second->late(); });
+}
+
+void UcxLanes::keep(std::shared_ptr<void> memory) {
+  if (retired_.worker != nullptr) retired_.memory.push_back(std::move(memory));
 }
 
 // UCX 1.13 does not bear the end of a worker to which, or from which, a connection is being made. Over TCP its own thread goes

@@ -31,6 +31,9 @@ class UcxLanes final : public tcp::Lanes {
   bool progress() override;
   [[nodiscard]] int fd() const override { return fd_; }
   [[nodiscard]] bool arm() override;
+  [[nodiscard]] tcp::Reach reach() const override { return reach_; }
+  [[nodiscard]] bool late() const override;
+  void keep(std::shared_ptr<void> memory) override;
   [[nodiscard]] const char* name() const override { return "ucx"; }
 
   // A lane of this epoch; nullptr: see trouble().
@@ -57,6 +60,7 @@ class UcxLanes final : public tcp::Lanes {
   Epoch epoch_ = 0;
   ucp_context_h context_;
   bool network_ = false;
+  tcp::Reach reach_ = tcp::Reach::kNone;
   sockaddr_storage host_{};  // where to listen, network only
   ucp_worker_h worker_ = nullptr;
   ucp_listener_h listener_ = nullptr;
@@ -70,9 +74,10 @@ class UcxLanes final : public tcp::Lanes {
     ucp_worker_h worker = nullptr;
     ucp_listener_h listener = nullptr;
     std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes;
+    std::vector<std::shared_ptr<void>> memory;  // that it may still write to
   } retired_;
   void drop_retired();
-  void keep();         // what is retired, as long as the process: UCX cannot end it (shared memory only)
+  void keep_retired();  // what is retired, as long as the process: UCX cannot end it (shared memory only)
   bool kept_ = false;  // then the context stays too
   std::string trouble_;
 };
