@@ -318,6 +318,7 @@ class CudaDevice final : public Device {
     if (of != shared_->ordinal) return {Code::kInvalid, "a stream that is not of " + name_};
     return std::unique_ptr<Stream>(new CudaStream(shared_, static_cast<cudaStream_t>(native), false));
   }
+  [[nodiscard]] bool host_reads() const override { return false; }
   [[nodiscard]] bool may_stall() const override { return true; }
   Status enter() override {
     if (Status s = shared_->state(); !s) return s;

@@ -99,6 +99,8 @@ class Device {
  public:
   virtual ~Device() = default;
   [[nodiscard]] virtual const char* name() const = 0;  // "host", "cuda:0 NVIDIA ..."
+  // Its kDevice is memory that any function of the host reads and writes too.
+  [[nodiscard]] virtual bool host_reads() const = 0;
   virtual Result<void*> allocate(Memory kind, std::size_t bytes) = 0;  // aligned to 256 bytes; kNoMemory
   virtual void free(Memory kind, void* memory) = 0;
   // kInvalid: `memory` is not of this device (a pointer into an allocation counts).

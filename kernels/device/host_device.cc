@@ -308,6 +308,7 @@ class HostDevice final : public Device {
     if (stream == nullptr || !stream->of(shared_)) return {Code::kInvalid, "a stream that is not of this device"};
     return std::unique_ptr<Stream>(new BorrowedStream(*stream));
   }
+  [[nodiscard]] bool host_reads() const override { return true; }
   [[nodiscard]] bool may_stall() const override { return shared_->faults.queues != 0; }
   [[nodiscard]] Status health() const override {
     std::lock_guard lock(shared_->mutex);
