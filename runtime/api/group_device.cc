@@ -33,6 +33,27 @@ Status GroupImpl::take_seat() {
   return {};
 }
 
+// For ops whose payloads lanes take from the device's memory.
+Status GroupImpl::open_port() {
+  const std::optional<tcp::Reach> reach = links_->reach();
+  if (!stage_ || !reach || !options_.device_plans || options_.apply || options_.ucx_device == "never") return {};
+  const bool direct = stage_->device()->host_reads() || *reach == tcp::Reach::kDirect;
+  if (!direct && (options_.ucx_device != "always" || *reach == tcp::Reach::kNone)) return {};
+  Result<std::shared_ptr<DevicePort>> port = DevicePort::make(stage_->device(), {options_.device_ctas});
+  if (!port) return port.error();
+  port_ = std::move(*port);
+  return {};
+}
+
+// A hint: what begins there may go on here.
+bool GroupImpl::may_run_there(const calls::Touched& use) const {
+  if (seat_) return seat_->open.load(std::memory_order_relaxed);
+  std::size_t bytes = 0;
+  for (const auto* spans : {&use.in, &use.out})
+    for (const algo::Span& span : *spans) bytes = std::max(bytes, span.bytes);
+  return port_ && bytes > options_.small_bytes;
+}
+
 namespace {
 
 OpKind kind_of(const auto& call) { return call.kind; }
@@ -100,7 +121,7 @@ Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   if (kIsMessage<Call> && stage_->stalls() && !grouping_)
     return {Code::kUnsupported, std::string("a message on a stream of ") + stage_->device()->name() + ", where streams hold one another up: only in a group"};
   if (is_cut(call, options)) return {Code::kUnsupported, "cut_bytes: not with buffers on a device"};
-  const bool there = !kIsMessage<Call> && seat_ && seat_->open.load(std::memory_order_relaxed);
+  const bool there = !kIsMessage<Call> && may_run_there(use);
   Result<DeviceStage::Copies> copies =
       old ? DeviceStage::doomed({}) : stage_->begin(call.in, use.in, call.out, use.out, options.stream, there);
   // A collective has its number at every member, and must fail at all.
@@ -115,7 +136,8 @@ Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   if (!op || (!grouping_ && !stage_->stalls()))
     if (Status s = hold(*copies->stage); !s) return s.error();
   if (op) op->stage = std::move(copies->stage);
-  if (op && there) seat_->expect(op->desc, *site.view);
+  if (op && there && seat_) seat_->expect(op->desc, *site.view);
+  if (op && there && port_) (void)port_->take(NetDevicePlane::memory_for(op->desc, *site.view)).ok();  // and back: it is there then
   return op;
 }
 

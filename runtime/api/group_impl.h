@@ -15,6 +15,7 @@
 #include "regroup/options.h"
 #include "runtime/api/calls.h"
 #include "runtime/exec/device_plane.h"
+#include "runtime/exec/net_device_plane.h"
 #include "runtime/exec/device_stage.h"
 #include "runtime/exec/hybrid_plane.h"
 #include "runtime/exec/nccl_plane.h"
@@ -113,6 +114,8 @@ class GroupImpl final : public DataSide, public EngineHost {
   // group_device.cc
   Status open_device();
   Status take_seat();
+  Status open_port();
+  [[nodiscard]] bool may_run_there(const calls::Touched& use) const;
   Status hold(Stage& stage);
   void finish(std::span<const OpPtr> ops);
   MemberConfig member_config();
@@ -149,6 +152,7 @@ class GroupImpl final : public DataSide, public EngineHost {
   Engine engine_;  // after what its planes use
   std::unique_ptr<DeviceStage> stage_;  // Options::device; after engine_, which settles its ops
   std::unique_ptr<DeviceSeat> seat_;    // for ops that are carried out there; after stage_, whose memory its streams write
+  std::shared_ptr<DevicePort> port_;    // likewise, over lanes
   bool grouping_ = false;            // of the submitting thread, like the next two
   calls::Site submit_site_;
   std::vector<OpPtr> grouped_;

@@ -85,6 +85,7 @@ Result<std::unique_ptr<Plane>> GroupImpl::open_base(const Decision& decision, st
     const HybridPlane::Host host{domain_.get(), hybrid_staging_, shm_pairs_.get(), 2 * options_.window};
     return as_plane(HybridPlane::open(host, *links_, net_staging_, decision.view, self, config, bad_peer));
   }
+  if (port_) return as_plane(NetDevicePlane::open(port_, *links_, net_staging_, decision.view, self, config));
   if (nccl_) return as_plane(NcclPlane::open(*nccl_, *links_, net_staging_, decision.view, self, config));
   return as_plane(NetPlane::open(*links_, net_staging_, decision.view, self, config));
 }

@@ -79,6 +79,7 @@ Status GroupImpl::open_listeners(const std::string& coordinator) {
   Result<std::unique_ptr<tcp::LinkSet>> listening = tcp::LinkSet::listen(std::move(links));
   if (!listening) return listening.error();
   links_ = std::move(*listening);
+  if (Status s = open_port(); !s) return s;
   state::StateServer::Config config;
   config.group = options_.group;
   config.secret = options_.secret;

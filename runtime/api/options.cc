@@ -62,6 +62,7 @@ void each(Self& o, F f) {
   f("min_members", true, o.min_members);
   f("transport", true, o.transport);
   f("ucx_rails", false, o.ucx_rails);
+  f("ucx_device", false, o.ucx_device);
   f("nccl_library", false, o.nccl_library);
   f("device", false, o.device);
   f("device_plans", false, o.device_plans);
@@ -155,6 +156,8 @@ Status Options::validate() const {
   if (order != "any" && order != "canonical") return bad("order: '" + order + "' is none of any, canonical");
   if (window < 2 || window > 32) return bad("window: " + std::to_string(window) + " is not in 2..32");
   if (ucx_rails > 8) return bad("ucx_rails: " + std::to_string(ucx_rails) + " is not in 0..8");
+  if (ucx_device != "auto" && ucx_device != "always" && ucx_device != "never")
+    return bad("ucx_device: '" + ucx_device + "' is none of auto, always, never");
   if (device_ctas < 1 || device_ctas > 1024) return bad("device_ctas: " + std::to_string(device_ctas) + " is not in 1..1024");
   if (small_bytes < 64 || small_bytes > (1u << 20)) return bad("small_bytes: not in 64..1M");
   if (!(catch_up_share >= 0 && catch_up_share <= 1)) return bad("catch_up_share: not in 0..1");

@@ -8,11 +8,13 @@
 
 #include "base/check.h"
 #include "kernels/launches.h"
+#include "runtime/exec/device_common.h"
 #include "runtime/exec/shm_common.h"
 #include "transport/wire/address.h"
 
 namespace regroup {
 
+using namespace device_detail;  // NOLINT: what a device carries out
 using namespace shm_detail;  // NOLINT: descriptors and ends of a run, as shared memory has them
 
 namespace {
@@ -20,18 +22,6 @@ namespace {
 constexpr int kSpins = 200;  // looks before the thread sleeps between them
 constexpr auto kNap = std::chrono::microseconds(20);
 constexpr Duration kAsk = Duration::from_us(500);  // how often the host is asked for deaths
-
-// Whether a device carries it out, where all have it there. The same at every member.
-bool takes(const OpDesc& desc) {
-  return desc.kind != OpKind::kBarrier && !desc.told() && desc.kind != OpKind::kAllGatherV &&
-         desc.kind != OpKind::kReduceScatterV && !desc.scaled() && desc.count != 0;
-}
-
-RunResult lost(const Error& why) {
-  RunResult result(RunState::kLost);
-  result.detail = why.detail;
-  return result;
-}
 
 // Until `done`, which says what ended it; else why the wait did.
 template <class Done>
@@ -113,10 +103,9 @@ DevicePlane::DevicePlane(std::unique_ptr<Plane> base, DeviceSeat& seat, const Vi
     : base_(std::move(base)), seat_(seat), view_(view), self_(self), flights_(seat.board->window) {}
 
 void DeviceSeat::expect(const OpDesc& desc, const ViewInfo& view) {
-  const auto root = std::find_if(view.members.begin(), view.members.end(), [&](const MemberId& m) { return m.replica == desc.root; });
-  if (!takes(desc) || (desc.rooted() && root == view.members.end())) return;
-  const std::size_t index = desc.rooted() ? static_cast<std::size_t>(root - view.members.begin()) : 0;
-  algo::make_plan({desc, view.size(), view.self, index, nullptr, algo::Spread::kRoot, nullptr}, plan);
+  const std::optional<std::size_t> root = root_of(desc, view);
+  if (!takes(desc) || !root) return;
+  algo::make_plan({desc, view.size(), view.self, *root, nullptr, algo::Spread::kRoot, nullptr}, plan);
   (void)rank->reserve(plan.placed_bytes[view.self]).ok();
 }
 

@@ -40,6 +40,49 @@ std::span<std::byte> NetPlane::give_away() {
   return {out_, plan_.output_bytes};
 }
 
+bool NetPlane::direct(const ExecOp& op) const {
+  algo::Plan plan;  // that of the op before may still be at work
+  return plan_for(op, plan) == algo::Form::kDirect;
+}
+
+RunResult NetPlane::run_there(ExecOp& op, ExecContext& context, const std::byte* in, std::byte* result) {
+  RG_CHECK(active_ == op.id);
+  if (!there_) {
+    Status begun = device_->begin({desc_, &plan_, self_, peers_.size(), in, result});
+    if (begun.code() == Code::kNoMemory) {
+      RunResult none(RunState::kNoMemory);
+      none.detail = begun.error().detail;
+      return none;
+    }
+    device_trouble_ = std::move(begun);
+    held_ = false;
+    there_ = true;
+  }
+  std::optional<RunResult> ended;
+  const RunResult out = await(context, [&] { return (ended = device_broken()).has_value() || complete(); });
+  return ended ? *ended : out;
+}
+
+std::optional<RunResult> NetPlane::device_broken() const {
+  if (!device_trouble_) {
+    RunResult lost(RunState::kLost);
+    lost.detail = device_trouble_.error().detail;
+    return lost;
+  }
+  if (!device_->corrupt()) return std::nullopt;
+  RunResult result(RunState::kBroken);
+  result.other = *device_->corrupt();
+  result.detail = "the checksum of a payload on the device differs";
+  return result;
+}
+
+bool NetPlane::produce_there(bool& whole) {
+  const Result<bool> moved = device_->turn();
+  if (!moved) device_trouble_ = moved.error();
+  whole = device_->placed();
+  return moved && *moved;
+}
+
 void NetPlane::show_digest(OpId op, std::uint64_t digest) {
   shown_.push_back({op, digest});
   for (std::size_t i = 0; i < peers_.size(); ++i)

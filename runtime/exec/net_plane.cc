@@ -68,13 +68,21 @@ NetPlane::NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, c
   lay_ways();
 }
 
-NetPlane::~NetPlane() {
+void NetPlane::leave() {
+  if (std::exchange(left_, true)) return;
   links_.leave(*this);
-  staging_.give(std::move(spare_));
-  staging_.give(std::move(scaled_));
-  staging_.give(std::move(scratch_));
-  for (Output& o : outputs_) staging_.give(std::move(o.block));
-  for (PeerState& p : peers_) staging_.give(std::move(p.input));
+  late_ = links_.late();
+}
+
+// Where bytes may come late, memory that they may come to rests with the links.
+NetPlane::~NetPlane() {
+  leave();
+  const auto give = [&](NetStaging::Block& block) { late_ ? links_.keep(std::move(block.memory)) : staging_.give(std::move(block)); };
+  give(spare_), give(scaled_), give(scratch_);
+  for (Output& o : outputs_) give(o.block);
+  for (PeerState& p : peers_) give(p.input);
+  if (device_ == nullptr) return;
+  if (std::shared_ptr<std::byte> landed = device_->drop(); late_) links_.keep(std::move(landed));
 }
 
 // --- the op at hand ---
@@ -108,6 +116,13 @@ bool NetPlane::reserve(NetStaging::Block& block, std::size_t bytes) {
   return block.memory != nullptr;
 }
 
+algo::Form NetPlane::plan_for(const ExecOp& op, algo::Plan& plan) const {
+  const std::size_t n = peers_.size();
+  algo::make_plan({op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false), &leaders_}, plan);
+  if (config_.elsewhere && config_.elsewhere(op.desc)) return algo::Form::kDirect;
+  return algo::choose(op.desc, plan, n, config_.rules);
+}
+
 RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   const RunResult flushed = pump_until(context, [&] { return unsent() == 0 && !links_.sending(); });
   if (flushed.state != RunState::kPrepared) return flushed;
@@ -115,11 +130,8 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
                 [&](Output& o) { return o.op <= released_ ? (staging_.give(std::move(o.block)), true) : false; });
   const std::size_t n = peers_.size();
   if (!planned_ || !(desc_ == op.desc) || root_ != op.root_index || tables_ != op.tables) {
-    const algo::Request request{op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false), &leaders_};
-    algo::make_plan(request, plan_);
-    form_ = algo::choose(op.desc, plan_, n, config_.rules);
-    if (config_.elsewhere && config_.elsewhere(op.desc)) form_ = algo::Form::kDirect;
-    if (routed()) algo::make_route(request, plan_, form_, route_);
+    form_ = plan_for(op, plan_);
+    if (routed()) algo::make_route({op.desc, n, self_, op.root_index, op.tables.get(), algo::spread_for(n, false), &leaders_}, plan_, form_, route_);
     planned_ = true;
   }
   active_ = op.id;
@@ -130,7 +142,7 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   in_ = static_cast<const std::byte*>(op.in);
   small_ = form_ == algo::Form::kSmall;
   made_ = kept_ = 0;
-  folded_ = held_ = first_out_ = first_told_ = placed_told_ = false;
+  folded_ = held_ = there_ = first_out_ = first_told_ = placed_told_ = false;
   chunk_ = algo::chunk_of(plan_.placed_bytes[self_]);
   sums_.clear();
   const auto refuse = [&](const std::string& why) {
@@ -196,6 +208,7 @@ bool NetPlane::complete_route() const {
 
 bool NetPlane::complete() const {
   if (routed()) return complete_route();
+  if (there_) return device_->complete();
   for (std::size_t i = 0; i < peers_.size(); ++i) {
     if (i == self_) continue;
     if (!peers_[i].same || (!small_ && peers_[i].result_got < plan_.takes[i].bytes)) return false;
@@ -259,7 +272,9 @@ bool NetPlane::make_placed() {
 bool NetPlane::produce(ExecContext& context) {
   if (held_) return false;
   bool done = false, whole = false;
-  if (routed()) {
+  if (there_) {
+    done = produce_there(whole);
+  } else if (routed()) {
     done = hops_.produce() || (route_.gathers && make_small());
     whole = route_.gathers ? folded_ : hops_.folded();
   } else {

@@ -21,6 +21,7 @@
 
 #include "ft/core/view.h"
 #include "runtime/algo/choice.h"
+#include "runtime/exec/net_device.h"
 #include "runtime/exec/net_pairs.h"
 #include "runtime/exec/net_route.h"
 #include "runtime/exec/net_staging.h"
@@ -49,13 +50,15 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) override;
   void enter(const PairBook& book) override { pairs_.enter(book); }
   bool pump() override;
-  void fence() override { links_.leave(*this); }
+  void fence() override { leave(); }
   [[nodiscard]] const char* name() const override { return links_.name(); }
   // For HybridPlane. Begins a hierarchical op: tells everybody its descriptor, compares theirs. No byte of its input is looked at
   // before run(), which only leaders call for such an op, with what their host has folded.
   RunResult declare(ExecOp& op, ExecContext& context);
   // Serves the links without waiting, while the op at hand is elsewhere. A result: a descriptor differs, or a link is broken.
   std::optional<RunResult> serve();
+  // Serves the links until `done`, which is asked again and again. What ended it else: a broken link, as run().
+  RunResult await(ExecContext& context, const std::function<bool()>& done);
   // For NcclPlane (net_elsewhere.cc). Begins an op, telling all its descriptor and `ready`, a number of the caller's own.
   RunResult declare(ExecOp& op, ExecContext& context, std::uint32_t ready);
   // All descriptors are here and the same, mine is told. Calls `meanwhile` now and then; true: it stops here (kStopped).
@@ -63,6 +66,12 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] bool all_ready(std::uint32_t number) const;
   // The declared op is carried out elsewhere, its output is put here; else run() goes on with it.
   std::span<std::byte> give_away();
+  // For NetDevicePlane (net_elsewhere.cc): frames of ops that `device` carries out go from and to memory there.
+  void use(NetDevice& device) { device_ = &device; }
+  // The op goes in the direct form, which is what a device can carry out.
+  [[nodiscard]] bool direct(const ExecOp& op) const;
+  // The declared op, with its input at `in`, its result to `result`; else run() goes on with it.
+  RunResult run_there(ExecOp& op, ExecContext& context, const std::byte* in, std::byte* result);
   // Shown before `prepared` is told; a peer's `prepared` of that op counts when its digest is here.
   void show_digest(OpId op, std::uint64_t digest);
   // Bytes to a peer, at most 4 KiB, within the epoch.
@@ -72,6 +81,8 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] const std::byte* output_of(OpId op) const;
 
  private:
+  [[nodiscard]] std::optional<RunResult> device_broken() const;
+  bool produce_there(bool& whole);
   static constexpr std::size_t kDescBytes = 32;
   static constexpr std::size_t kMaxEarly = 64;
   enum Type : std::uint16_t { kReady = tcp::kFirstUserType, kInput, kResult, kPrepared, kHop, kDigest, kLetter };
@@ -111,6 +122,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
     NetStaging::Block block;
   };
 
+  void leave();
   NetPlane(tcp::LinkSet& links, NetStaging& staging, std::size_t self, const std::vector<tcp::Peer>& peers, Config config);
   // tcp::LinkUser (net_plane_frames.cc)
   tcp::Placement place(std::size_t peer, const wire::Frame& frame) override;
@@ -133,6 +145,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   void tell_prepared();
   bool hear_prepared(std::size_t peer, const wire::Frame& frame);
 
+  algo::Form plan_for(const ExecOp& op, algo::Plan& plan) const;
   RunResult begin(ExecOp& op, ExecContext& context);
   bool reserve(NetStaging::Block& block, std::size_t bytes);
   bool produce(ExecContext& context);  // makes what can be made of what has come; true: something was done
@@ -146,7 +159,6 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] std::optional<RunResult> broken() const;
   template <class Done>
   RunResult pump_until(ExecContext& context, Done done);
-  RunResult await(ExecContext& context, const std::function<bool()>& done);  // the same, for other files
   // Of the op at hand.
   [[nodiscard]] const algo::Piece* foreign() const;              // the piece that I make of others' inputs, if any
   [[nodiscard]] std::size_t input_from(std::size_t peer) const;  // bytes of its input that I need
@@ -156,6 +168,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   tcp::LinkSet& links_;
   NetStaging& staging_;
   std::size_t self_;
+  bool left_ = false, late_ = false;  // the links; and bytes may come late
   bool crowded_ = false;  // more members on this host than cores
   std::vector<PeerState> peers_;
   Config config_;
@@ -183,7 +196,10 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   std::size_t chunk_ = 0;            // of what I place: folded, summed and sent on at a time
   std::vector<std::uint64_t> sums_;  // checksums of its chunks, once for all peers
   bool folded_ = false;              // small, gather: the output stands
-  bool held_ = false;                // declared; my host is still folding
+  bool held_ = false;                // declared; my host is still folding, or it is not known yet who carries it out
+  NetDevice* device_ = nullptr;      // of every op
+  bool there_ = false;               // on the device
+  Status device_trouble_;
   bool first_out_ = false, first_told_ = false, placed_told_ = false;
   std::uint32_t number_ = 0;         // told with my descriptor
   std::vector<Digest> shown_;        // of ops that are not committed here

@@ -37,7 +37,12 @@ tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
     return to == nullptr ? tcp::Placement{} : tcp::Placement{tcp::Take::kInto, to};
   }
   if (small_ || (frame.type != kInput && frame.type != kResult)) return {};
+  if (held_ && device_ != nullptr) return {tcp::Take::kHold, nullptr};  // where it belongs depends on who has not told yet
   const bool input = frame.type == kInput;
+  if (there_) {
+    std::byte* to = device_->place(peer, input, frame);
+    return to == nullptr ? tcp::Placement{} : tcp::Placement{tcp::Take::kInto, to, true};
+  }
   const algo::Take& take = plan_.takes[peer];
   const std::size_t got = input ? p.input_got : p.result_got, size = input ? input_from(peer) : take.bytes;
   if (frame.offset != got || frame.length > size - got) return {};  // in order and within its bounds, or a breach
@@ -57,6 +62,7 @@ bool NetPlane::arrived(std::size_t peer, const wire::Frame& frame) {
     return take_early(peer);
   }
   if (frame.op != active_) return true;
+  if (there_ && (frame.type == kInput || frame.type == kResult)) return device_->arrived(peer, frame.type == kInput, frame), true;
   if (frame.type == kHop) hops_.arrived(peer, frame);
   if (frame.type == kInput) p.input_got += frame.length;
   if (frame.type == kResult) p.result_got += frame.length;
@@ -104,7 +110,7 @@ bool NetPlane::take_parcel(std::size_t peer) {
 bool NetPlane::next(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
   if (pairs_.next(peer, out)) return true;
-  out.frame = {};
+  out = {};
   out.frame.op = active_;
   if (active_ != 0 && !p.ready_sent && next_ready(peer, out)) return true;
   if (active_ != 0 && !first_told_ && p.ready_sent)
@@ -150,6 +156,7 @@ bool NetPlane::next_ready(std::size_t peer, tcp::Outgoing& out) {
 // The peer's range of my input.
 bool NetPlane::send_input(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
+  if (there_) return out.frame.type = kInput, device_->next(peer, true, out);
   const algo::Span& range = plan_.reads[peer];
   if (p.input_sent == range.bytes) return false;
   const std::size_t at = p.input_sent, chunk = algo::chunk_of(range.bytes);
@@ -165,6 +172,7 @@ bool NetPlane::send_input(std::size_t peer, tcp::Outgoing& out) {
 // The peer's part of what I placed, as far as it stands.
 bool NetPlane::send_result(std::size_t peer, tcp::Outgoing& out) {
   PeerState& p = peers_[peer];
+  if (there_) return out.frame.type = kResult, device_->next(peer, false, out);
   const algo::Span& give = plan_.gives[peer];
   const std::size_t reach = std::min(give.bytes, stands() > give.at ? stands() - give.at : 0);
   if (p.result_sent >= reach) return false;
@@ -195,6 +203,10 @@ std::size_t NetPlane::unsent() const {
     if (active_ == 0 || (p.ready_sent && small_)) continue;
     if (routed()) {
       count += (tells(i) && !p.ready_sent) || (!hops_.together() && p.same && hops_.unsent(i));
+      continue;
+    }
+    if (there_) {
+      count += !p.ready_sent || device_->unsent(i);
       continue;
     }
     count += !p.ready_sent || (p.same && (p.input_sent < plan_.reads[i].bytes || p.result_sent < plan_.gives[i].bytes));

@@ -22,6 +22,8 @@ struct REGROUP_API Options {
   int min_members = 1;               // (=) below it ops wait at a mark, then fail with kUnavailable
   std::string transport = "auto";    // (=) auto, shm, tcp, ucx, nccl: REGROUP_TRANSPORT
   std::uint32_t ucx_rails = 0;       // transport ucx: network devices that a payload may be spread over, 1 to 8; 0: as UCX is set
+  std::string ucx_device = "auto";   // transport ucx: payloads go from and to the memory of `device` without pinned copies of the host's: auto,
+                                     // where UCX has a device that can fetch them there; always, where it knows such memory at all; never
   std::string nccl_library;          // transport nccl: file, or name for the loader; empty: libnccl.so.2
   std::string device;                // buffers may lie there: "cuda:0"; "host": a simulated one, for tests; empty: host memory only
   bool device_plans = true;          // ops whose buffers lie on devices of one host at all members are carried out there; false: by copies
