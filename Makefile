@@ -24,7 +24,7 @@ help:
 	@echo 'make install  build, then install below PREFIX (now $(PREFIX))'
 	@echo 'make venv     the Python environment .venv (REGROUP_TORCH=torch==X.Y.Z picks the torch)'
 	@echo 'make torch-suite  PyTorch'"'"'s own test of backends under the name regroup (SUITE_ARGS="--ranks 4", names of tests)'
-	@echo 'make gpu-test on a machine with a GPU and nvcc 13: build for it, run PART=kernels, plans, kills or nccl on it; gpu-pack makes build/gpu-deps.tar.gz, which'
+	@echo 'make gpu-test on a machine with a GPU and nvcc 13: build for it, run PART=kernels, plans, kills, nccl or ucx on it; gpu-pack makes build/gpu-deps.tar.gz, which'
 	@echo '              such a machine may take the Debian packages from (REGROUP_GPU_DEPS=FILE)'
 	@echo 'make gpu-bench  the same machine: kernels beside the device'"'"'s own copy, ranks that share it, recovery (or PART=kernels, ranks, recovery), into bench/results'
 	@echo 'make clean    remove the build folders'

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t kAlign = 256;
 constexpr std::size_t kAhead = 4;  // chunks of a range that are summed and not sent to anybody
+constexpr int kLooks = 4;          // at a chunk whose digest differs
 
 std::size_t aligned(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
@@ -110,7 +111,7 @@ std::byte* NetDevice::place(std::size_t peer, bool input, const wire::Frame& fra
 
 void NetDevice::arrived(std::size_t peer, bool input, const wire::Frame& frame) {
   In& in = input ? peers_[peer].inputs : peers_[peer].results;
-  came_.push_back({peer, &in, in.got, frame.length, frame.payload_sum});
+  came_.push_back({peer, &in, in.got, frame.length, frame.payload_sum, 0});
   in.got += frame.length;
 }
 
@@ -153,15 +154,20 @@ Status NetDevice::sum(Range& range) {
   return {};
 }
 
-// What has come, compared with what it should be; the result's is copied there in the same pass.
+// What has come, compared with what it should be; the result's is copied there in the same pass. What a network device has
+// written to a GPU may be seen there late: so it is looked at a few times, and what came after it again in its turn.
 Status NetDevice::check() {
   while (!port_->full() && !came_.empty()) {
     const Came c = came_.front();
     came_.pop_front();
     std::byte* to = c.in->to == nullptr ? nullptr : c.in->to + c.at;
     const Status s = port_->digest(to, c.in->landing + c.at, c.bytes, [this, c](std::uint64_t sum) {
-      if (sum != c.sum) corrupt_ = c.peer;
-      c.in->whole += c.bytes;
+      if (sum == c.sum && c.at == c.in->whole) {
+        c.in->whole += c.bytes;
+        return;
+      }
+      came_.push_back(c);
+      if (sum != c.sum && ++came_.back().looks == kLooks) corrupt_ = c.peer;
     });
     if (!s) return s;
   }

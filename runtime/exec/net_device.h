@@ -81,6 +81,7 @@ class NetDevice {
     In* in = nullptr;
     std::size_t at = 0, bytes = 0;
     std::uint64_t sum = 0;
+    int looks = 0;
   };
   void lay_out();
   Status sum(Range& range);

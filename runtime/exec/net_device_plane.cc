@@ -27,6 +27,7 @@ std::size_t NetDevicePlane::memory_for(const OpDesc& desc, const ViewInfo& view)
 }
 
 RunResult NetDevicePlane::run(ExecOp& op, ExecContext& context) {
+  if (Status s = port_->device().enter(); !s) return lost(s.error());  // UCX asks which device is the thread's
   if (op_ != op.id || op.progress.stage == 0) phase_ = Phase::kNone;
   if (phase_ == Phase::kNone) {
     const bool direct = takes(op.desc) && members_ > 1 && members_ <= device::kMaxSources && net_->direct(op);

@@ -65,6 +65,18 @@ class Chaos(unittest.TestCase):
         self.assertGreater(found["by_nccl"], 50, done.stdout)
         self.assertEqual(left, [])
 
+    @unittest.skipUnless(os.environ.get("REGROUP_TEST_UCX"), "a build without UCX")
+    def test_members_whose_payloads_ucx_takes_from_a_device(self):
+        for tls in "tcp", "posix,cma":
+            done, found, left = chaos("--members", "4", "--seconds", "8", "--seed", "6", "--faults", "kill,view_change_kill,stop,join", "--arenas", "ucx",
+                                      "--device", "host,late_us=20", UCX_TLS=tls, UCX_LOG_LEVEL="fatal", REGROUP_PLAN="direct")
+            self.assertEqual(done.returncode, 0, done.stdout)
+            for key in ("wrong_results", "lost_steps", "hangs", "unexpected_ends"):
+                self.assertEqual(found[key], 0, done.stdout)
+            self.assertGreater(found["faults"]["kill"], 1, done.stdout)
+            self.assertGreater(found["commits_on_device"], 20, done.stdout)
+            self.assertEqual(left, [])
+
     def test_an_arena_whose_library_is_not_there_says_so(self):
         done, found, _ = chaos("--members", "2", "--seconds", "1", "--arenas", "nccl", "--faults", "kill", REGROUP_NCCL_LIBRARY="/nowhere/nccl.so")
         self.assertEqual(done.returncode, 1, done.stdout)

@@ -172,6 +172,25 @@ TEST_CASE("a byte that changes on its way is seen, whichever it is, and nothing 
   for (std::size_t i = 0; i < party.words; ++i) REQUIRE(party.all[1].result[i] == wanted(OpKind::kAllReduce, 9, 2, 1, 0, 0, i));
 }
 
+TEST_CASE("bytes that are seen late, as a GPU may see a network device's, are looked at again") {
+  Party party(2, 100'000, late(7, 20));
+  std::byte* behind = nullptr;  // the byte that is not there yet
+  std::size_t left = 3;
+  party.touch = [&](std::byte* at, std::size_t bytes) {
+    if (--left == 0) behind = at + bytes / 2, *behind ^= std::byte{1};
+  };
+  put(party, 1);
+  party.begin(desc_of(OpKind::kAllReduce, party.words));
+  std::size_t turns = 0;
+  REQUIRE(party.turn([&] { return behind != nullptr && ++turns > 3; }));
+  *behind ^= std::byte{1};
+  REQUIRE(party.complete());
+  std::size_t wrong = 0;
+  for (std::size_t r = 0; r < 2; ++r)
+    for (std::size_t i = 0; i < party.words; ++i) wrong += party.all[r].result[i] != wanted(OpKind::kAllReduce, 1, 2, r, 0, 0, i);
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("a frame out of order or beyond its bounds has no place") {
   Party party(2, 10'000, {});
   put(party, 1);

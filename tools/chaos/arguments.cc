@@ -31,7 +31,7 @@ const char* name_of(FaultKind kind) {
 }
 
 const char* name_of(Arena arena) {
-  constexpr const char* names[] = {"shm", "tcp", "net", "nccl"};
+  constexpr const char* names[] = {"shm", "tcp", "net", "nccl", "ucx"};
   return names[static_cast<int>(arena)];
 }
 

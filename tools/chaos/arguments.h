@@ -29,6 +29,7 @@ enum class Arena : std::uint8_t {
   kTcp,   // one host, TCP over loopback forced
   kNet,   // up to four hosts: network namespaces of their own, TCP; needs root
   kNccl,  // one host, transport=nccl; needs a library (REGROUP_NCCL_LIBRARY), so only where it is named
+  kUcx,   // one host, transport=ucx, as UCX_TLS says; only where it is named
   kCount
 };
 [[nodiscard]] const char* name_of(Arena arena);

@@ -49,7 +49,8 @@ Status Fleet::start() {
   s.max_bytes = setup_.arguments.max_bytes;
   s.depth = setup_.depth;
   s.follow = setup_.follow;
-  const char* transport = setup_.arena == Arena::kTcp ? "tcp" : setup_.arena == Arena::kNccl ? "nccl" : "auto";
+  const bool named = setup_.arena == Arena::kTcp || setup_.arena == Arena::kNccl || setup_.arena == Arena::kUcx;
+  const char* transport = named ? name_of(setup_.arena) : "auto";
   std::strncpy(s.transport, transport, sizeof s.transport - 1);
   std::strncpy(s.device, setup_.arguments.device.c_str(), sizeof s.device - 1);
   if (Status started = start_coordinator(); !started.ok()) return started;

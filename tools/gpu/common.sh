@@ -10,7 +10,7 @@ cannot() {
   exit 2
 }
 
-# gpu_build BENCH TARGET...: BENCH is ON or OFF.
+# gpu_build BENCH TARGET...: BENCH is ON or OFF. With UCX where gpu_ucx found one.
 gpu_build() {
   local bench=$1 paths=() deps tool
   shift
@@ -19,13 +19,31 @@ gpu_build() {
   done
   if [[ -n ${REGROUP_GPU_DEPS:-} ]]; then
     [[ -f $REGROUP_GPU_DEPS ]] || cannot "REGROUP_GPU_DEPS: no file $REGROUP_GPU_DEPS"
-    deps=$PWD/$build/deps
-    mkdir -p "$deps"
-    tar -C "$deps" -xzf "$REGROUP_GPU_DEPS"
+    deps=$(gpu_deps)
     paths=(-DCMAKE_PREFIX_PATH="$deps/usr" -DCMAKE_BUILD_RPATH="$deps/usr/lib/x86_64-linux-gnu" -DOPENSSL_ROOT_DIR="$deps/usr")
   fi
-  cmake -S . -B "$build" -G Ninja -DREGROUP_CUDA=ON -DREGROUP_UCX=OFF -DREGROUP_NCCL=OFF -DREGROUP_PYTHON=OFF -DREGROUP_BUILD_BENCH="$bench" "${paths[@]}"
+  cmake -S . -B "$build" -G Ninja -DREGROUP_CUDA=ON "${ucx_build[@]}" -DREGROUP_NCCL=OFF -DREGROUP_PYTHON=OFF -DREGROUP_BUILD_BENCH="$bench" "${paths[@]}"
   cmake --build "$build" -j "$(nproc)" --target "$@"
+}
+
+# Unpacks what REGROUP_GPU_DEPS names, and says where.
+gpu_deps() {
+  local deps=$PWD/$build/deps
+  mkdir -p "$deps"
+  tar -C "$deps" -xzf "$REGROUP_GPU_DEPS"
+  echo "$deps"
+}
+
+# Finds a UCX that may know CUDA, by REGROUP_UCX_ROOT or in REGROUP_GPU_DEPS, to build with and to load; sets ucx, its version.
+ucx=none ucx_build=(-DREGROUP_UCX=OFF)
+gpu_ucx() {
+  local root=${REGROUP_UCX_ROOT:-}
+  [[ -n $root || -z ${REGROUP_GPU_DEPS:-} ]] || root=$(gpu_deps)/ucx/libucx
+  [[ -f $root/include/ucp/api/ucp.h ]] || cannot "no UCX: REGROUP_UCX_ROOT names no folder with include/ucp/api/ucp.h (the wheel libucx-cu13 has it): not measured"
+  export LD_LIBRARY_PATH=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} UCX_TLS=${UCX_TLS:-tcp,cuda_copy} UCX_LOG_LEVEL=${UCX_LOG_LEVEL:-fatal}
+  ucx=$(python3 -c 'import ctypes; f = ctypes.CDLL("libucp.so.0").ucp_get_version_string; f.restype = ctypes.c_char_p; print(f().decode())') ||
+    cannot "UCX of $root cannot be loaded: not measured"
+  ucx_build=(-DREGROUP_UCX=ON "-DREGROUP_UCX_DIR=$root/include")
 }
 
 # Finds NCCL, new enough for several ranks of one GPU, and says so to it and to us (REGROUP_NCCL_LIBRARY); sets nccl, its version.

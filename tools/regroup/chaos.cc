@@ -51,7 +51,7 @@ void add_chaos(CLI::App& app, int& status) {
   c->add_option("--seconds", a->seconds, "of the whole run, shared out among the arenas")->capture_default_str();
   c->add_option("--seed", a->seed, "of payloads and faults; odd and even ones differ in how ops are in flight")->capture_default_str();
   c->add_option("--faults", *faults, "list of kill, view_change_kill, stop, partition, coordinator, duplicate, join (all)");
-  c->add_option("--arenas", *arenas, "list of shm, tcp, net, nccl; net wants root, nccl REGROUP_NCCL_LIBRARY (all but nccl)");
+  c->add_option("--arenas", *arenas, "list of shm, tcp, net, nccl, ucx; net wants root, nccl REGROUP_NCCL_LIBRARY (all but nccl, ucx)");
   c->add_option("--max-bytes", a->max_bytes, "of an all-reduce")->transform(CLI::AsSizeValue(false))->capture_default_str();
   c->add_option("--hang", a->hang_s, "seconds after which a wait for members is a hang")->capture_default_str();
   c->add_option("--spare", a->spared, "ranks below this one are never killed: their memory is watched for longer")->capture_default_str();
