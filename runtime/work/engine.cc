@@ -14,25 +14,6 @@ namespace {
 constexpr std::size_t kBriefBytes = 4096;   // asynchronous ops up to here are begun by who submits them
 constexpr std::size_t kMaxMessages = 4096;  // sends and receives that may be pending
 
-// Where failpoints are armed the progress thread keeps off what is just being submitted, so that nothing of it is visible to
-// peers when kAfterSubmit is hit.
-class Undriven {
- public:
-  Undriven(std::atomic<std::uint32_t>& drivers, bool armed) : drivers_(drivers), armed_(armed) {
-    if (armed_) drivers_.fetch_add(1);
-  }
-  ~Undriven() { end(); }
-  Undriven(const Undriven&) = delete;
-  Undriven& operator=(const Undriven&) = delete;
-  void end() {
-    if (std::exchange(armed_, false)) drivers_.fetch_sub(1);
-  }
-
- private:
-  std::atomic<std::uint32_t>& drivers_;
-  bool armed_;
-};
-
 }  // namespace
 
 Engine::Engine(const Options& options, EngineHost& host, FlightRecorder& recorder, Failpoints& failpoints)
@@ -106,7 +87,7 @@ void Engine::submit_all(std::span<const OpPtr> ops) {
 // Numbers the ops and puts them into the queue, all or none.
 Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
   bool parked = false;
-  Undriven undriven(drivers_, failpoints_.armed());
+  const bool armed = failpoints_.armed();
   for (;;) {
     std::unique_lock lock(mutex_);
     if (life_.load() == Life::kOver) return over_;
@@ -130,6 +111,7 @@ Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
           if (op->exec.stage) op->exec.stage->settled(false);
           parked = life_.load() != Life::kActive;
         }
+        op->submitting = armed;
         queue_.push_back(op);
       }
       if (messages) posted_.fetch_add(1, std::memory_order_release);
@@ -142,8 +124,14 @@ Status Engine::enqueue(std::span<const OpPtr> ops, bool wake) {
       return {Code::kTimeout, "the window of uncommitted ops is full; nothing was submitted"};
   }
   if (parked) host_.post(Parked{});
-  failpoints_.hit(Point::kAfterSubmit);
-  undriven.end();
+  if (armed) {  // a thread that drives what is ahead of them must stop in front of them: nothing is visible to peers here
+    failpoints_.hit(Point::kAfterSubmit);
+    {
+      std::lock_guard lock(mutex_);
+      for (const OpPtr& op : ops) op->submitting = false;
+    }
+    this->wake();
+  }
   if (wake && drivers_.load(std::memory_order_relaxed) == 0) progress_wake_.notify_one();
   return {};
 }
@@ -271,7 +259,7 @@ bool Engine::drive(const OpState* target, Instant deadline) {
     OpState* op = nullptr;  // stays: only who has the token takes it from the queue
     {
       std::lock_guard lock(mutex_);
-      if (queue_.empty()) break;
+      if (queue_.empty() || queue_.front()->submitting) break;
       op = queue_.front().get();
     }
     const Step result = step(*op, deadline);

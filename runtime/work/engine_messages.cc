@@ -61,7 +61,7 @@ Engine::Step Engine::step_messages(Instant deadline) {
   {
     std::lock_guard lock(mutex_);
     for (const OpPtr& op : queue_) {
-      if (!op->exec.message || op->evicted) break;
+      if (!op->exec.message || op->evicted || op->submitting) break;
       running_.push_back(op);
     }
   }

@@ -16,6 +16,7 @@ struct OpState {
   OpState() = default;
   explicit OpState(ExecOp&& op) : exec(std::move(op)) {}
   ExecOp exec;
+  bool submitting = false;   // at kAfterSubmit, where that is armed: begun by nobody (of the queue's lock)
   bool chained = false;      // the next op was launched together with this one
   bool numbered = false;     // has its op number; not while the member is out of the group
   // Not 0: submitted in a life that is over, or before its caller was told so; ends with kEvicted once the group is

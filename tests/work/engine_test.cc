@@ -170,6 +170,76 @@ TEST_CASE("a brief asynchronous op is begun by who submits it, and waited for by
   CHECK(world.plane->by.load() != std::this_thread::get_id());
 }
 
+namespace {
+
+// Of two. The first op, or message, goes on when it is told to; whoever drove ends with pump().
+struct GatedPlane : NotedPlane {
+  using NotedPlane::NotedPlane;
+  RunResult run(ExecOp& op, ExecContext& context) override {
+    at(op.id, context);
+    return RunState::kPrepared;
+  }
+  RunResult await_commit(OpId op, CommitCounter& counter, ExecContext&) override {
+    for (std::size_t member : {0u, 1u}) counter.observe(member, op);
+    return RunState::kPrepared;
+  }
+  RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) override {
+    const bool again = last != 0;
+    at(messages.back()->number, context);
+    return again ? NotedPlane::exchange(messages, context) : RunState::kStopped;  // another was posted
+  }
+  bool pump() override { return ++pumps, false; }
+  void at(OpId number, ExecContext& context) {
+    last = number;
+    while (!go && !context.should_stop()) std::this_thread::yield();
+  }
+  std::atomic<OpId> last{0};
+  std::atomic<bool> go{false};
+  std::atomic<int> pumps{0};
+};
+
+bool comes(const std::function<bool()>& holds) {
+  for (const Instant bound = now() + Duration::from_s(20); !holds() && now() < bound;) std::this_thread::yield();
+  return holds();
+}
+
+}  // namespace
+
+TEST_CASE("an op is begun by nobody while its submitter stands at after_submit, whoever drives what is ahead of it") {
+  const bool message = GENERATE(false, true);
+  CAPTURE(message);
+  World world;
+  const auto plane = std::make_shared<GatedPlane>(world.notes);
+  world.host.lone = plane;
+  REQUIRE(world.failpoints.arm("after_submit#2=call"));
+  bool over = false, early = true;
+  world.failpoints.set_hook([&](Point) {
+    const int pumps = plane->pumps;
+    plane->go = true;
+    over = comes([&] { return plane->last == 2 || plane->pumps != pumps; });
+    early = plane->last == 2;
+  });
+  world.engine.order_install(decision(1, 0, 2), 0);
+  const auto submit = [&] {
+    ExecOp call = LoneWorld::call();
+    if (message) {
+      call.message = std::make_shared<PairMessage>();
+      call.message->send = true;
+      call.message->peer = {1, 0};
+      call.message->seen_epoch = 1;
+    }
+    return world.engine.submit(std::move(call));
+  };
+  const OpPtr first = submit();
+  CHECK(comes([&] { return plane->last == 1; }));  // the progress thread is at it
+  const OpPtr second = submit();
+  CHECK(over);
+  CHECK(!early);
+  CHECK(world.engine.wait(first, now() + Duration::from_s(20)).ok());
+  CHECK(comes([&] { return second->done.load() != 0; }));  // left alone no longer, though nobody waits for it
+  world.engine.close(Code::kClosed, "", true);
+}
+
 TEST_CASE("who has settled a message opens the next epoch though nothing is pending: the receiver may wait for its word") {
   const bool sends = GENERATE(true, false);
   World world;
