@@ -33,6 +33,7 @@ class DevicePort {
 
   // As many steps are under way as may be: nothing is to be queued.
   [[nodiscard]] bool full() const { return steps_.size() >= kSteps; }
+  [[nodiscard]] bool idle() const { return steps_.empty(); }
   // The digest (kernels::digest) of `bytes` from `from`, which are copied to `to` too unless that is null.
   Status digest(void* to, const void* from, std::size_t bytes, std::function<void(std::uint64_t)> told);
   Status reduce(const device::Reduce& what, std::function<void()> told);

@@ -49,6 +49,7 @@ class NetDevice {
 
   // Queues what can be queued, hears what is over. True: something was.
   Result<bool> turn();
+  [[nodiscard]] bool busy() const { return !port_->idle(); }  // the device is at work
   [[nodiscard]] bool placed() const { return made_ == placed_bytes_; }  // all that I place stands
   [[nodiscard]] bool complete() const;                                  // and all of my result
   // A peer whose bytes are not those that it sent.

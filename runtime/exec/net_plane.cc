@@ -17,6 +17,7 @@ namespace {
 constexpr std::size_t kStreamBytes = 2u << 20;
 constexpr int kSpins = 20;                         // turns without progress before the thread sleeps
 constexpr Duration kSleep = Duration::from_ms(1);  // in the kernel; then stop and deadline are looked at
+constexpr Duration kNap = Duration::from_us(20);   // likewise, while a device is at work, which wakes nobody
 
 kernels::Store store_for(std::size_t bytes) {
   return bytes >= kStreamBytes ? kernels::Store::kStream : kernels::Store::kCached;
@@ -327,7 +328,7 @@ RunResult NetPlane::pump_until(ExecContext& context, Done done) {
     if (done()) return RunState::kPrepared;
     if (auto result = broken()) return *result;
     if (crowded_ && idle > 0 && idle <= kSpins) ::sched_yield();  // who only spins there keeps peers from running
-    const bool moved = links_.pump(idle > kSpins ? kSleep : Duration{});
+    const bool moved = links_.pump(idle <= kSpins ? Duration{} : there_ && device_->busy() ? kNap : kSleep);
     if (first_out_ && !std::exchange(first_told_, true)) context.failpoints->hit(Point::kAfterFirstChunk);
     if (context.should_stop()) return RunState::kStopped;
     const bool made = active_ != 0 && produce(context);
