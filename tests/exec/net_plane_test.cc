@@ -12,13 +12,30 @@ using namespace regroup;
 
 namespace {
 
+// Nothing but sockets; bytes may come late, or not.
+struct PlainLanes final : tcp::Lanes {
+  explicit PlainLanes(bool late) : late_(late) {}
+  std::unique_ptr<tcp::Conn> attach(std::unique_ptr<tcp::Conn> socket) override { return socket; }
+  void begin(Epoch) override {}
+  void end() override {}
+  bool progress() override { return false; }
+  [[nodiscard]] int fd() const override { return -1; }
+  [[nodiscard]] bool arm() override { return true; }
+  [[nodiscard]] tcp::Reach reach() const override { return tcp::Reach::kNone; }
+  [[nodiscard]] bool late() const override { return late_; }
+  void keep(std::shared_ptr<void> memory) override { kept.push_back(std::move(memory)); }
+  [[nodiscard]] const char* name() const override { return "plain"; }
+  std::vector<std::shared_ptr<void>> kept;
+  const bool late_;
+};
+
 struct Ending {
   RunState state = RunState::kStopped;
   bool right = false;
 };
 
 // Every member runs one all-reduce of `count` in its form; whoever finds a difference stops all, as a decision would.
-std::vector<Ending> run(const std::vector<algo::Form>& forms, std::size_t count) {
+std::vector<Ending> run(const std::vector<algo::Form>& forms, std::size_t count, const std::vector<std::shared_ptr<PlainLanes>>& lanes = {}) {
   const std::size_t n = forms.size();
   std::vector<std::unique_ptr<tcp::LinkSet>> links(n);
   View view;
@@ -27,6 +44,7 @@ std::vector<Ending> run(const std::vector<algo::Form>& forms, std::size_t count)
     tcp::LinkOptions options;
     options.self = {"net_plane_test", "", {static_cast<std::uint32_t>(i), 0}, {i + 1, 7}};
     options.host = "127.0.0.1";
+    if (!lanes.empty()) options.lanes = lanes[i];
     auto made = tcp::LinkSet::listen(options);
     REQUIRE(made.ok());
     links[i] = std::move(*made);
@@ -86,6 +104,18 @@ TEST_CASE("every form over real links makes the sum of all members") {
           CHECK(e.state == RunState::kPrepared);
           CHECK(e.right);
         }
+}
+
+TEST_CASE("memory that bytes may still come to when the epoch has ended is not used again by us") {
+  for (const bool late : {false, true}) {
+    std::vector<std::shared_ptr<PlainLanes>> lanes;
+    for (int i = 0; i < 3; ++i) lanes.push_back(std::make_shared<PlainLanes>(late));
+    for (const Ending& e : run(std::vector<algo::Form>(3, algo::Form::kDirect), 100'001, lanes)) CHECK(e.right);
+    for (const auto& l : lanes) {
+      std::erase(l->kept, nullptr);
+      CHECK(l->kept.size() == (late ? 3 : 0));  // the output, and two peers' inputs
+    }
+  }
 }
 
 TEST_CASE("members that chose different forms find out before anybody is prepared by it") {

@@ -2,6 +2,7 @@
 // next one needs no new connection.
 #include <algorithm>
 #include <barrier>
+#include <cstdlib>
 #include <cstring>
 #include <thread>
 
@@ -107,6 +108,26 @@ TEST_CASE("an epoch that has ended moves no byte any more, and the next one take
   CHECK(t.all[1].wrong == 0);
   CHECK(t.all[0].links->counters().connected == 1);
   CHECK(t.all[1].links->counters().connected == 1);
+}
+
+TEST_CASE("memory that rests with the links stays until the worker of its epoch is gone") {
+  Two t;
+  const char* tls = std::getenv("UCX_TLS");
+  const bool retires = tls == nullptr || std::strcmp(tls, "tcp") != 0;  // it goes at the next epoch's end
+  t.enter(1);
+  REQUIRE(t.exchange(1, 100));
+  t.leave();
+  tcp::LinkSet& links = *t.all[1].links;
+  CHECK(!links.late());  // no fetch was under way
+  auto memory = std::make_shared<int>();
+  const std::weak_ptr<int> seen = memory;
+  links.keep(std::move(memory));
+  CHECK(seen.expired() == !retires);
+  t.enter(2);
+  REQUIRE(t.exchange(2, 100));
+  CHECK(seen.expired() == !retires);
+  t.leave();
+  CHECK(seen.expired());
 }
 
 TEST_CASE("who enters an epoch first waits for the other, and nothing is lost between") {
