@@ -6,8 +6,10 @@
 #include <string_view>
 
 #include "tests/transport_ucx/victims.h"
+#include "transport/ucx/lanes.h"
 
 using namespace regroup;
+using namespace regroup::ucx;
 using namespace regroup::ucx::testing;
 
 namespace {
@@ -85,4 +87,40 @@ TEST_CASE("a peer that is killed while it connects is lost at once, and the othe
   CHECK(entries("/proc/self/fd") <= descriptors + stay);
   CHECK(entries("/proc/self/task") <= threads);
   CHECK(half_made > kRounds / 8);
+}
+
+TEST_CASE("what a peer said before it died does no harm where nobody had known its address yet") {
+  int told[2];
+  REQUIRE(::pipe(told) == 0);
+  const auto open = [] { return std::static_pointer_cast<UcxLanes>(*UcxLanes::open(1, "127.0.0.1", 0)); };
+  struct Place {
+    std::uint64_t key = 0;
+    std::size_t bytes = 0;
+    std::array<std::byte, 4096> address;
+  };
+  const pid_t victim = ::fork();
+  REQUIRE(victim >= 0);
+  if (victim == 0) {
+    Place place;
+    if (::read(told[0], &place, sizeof place) != sizeof place) ::_exit(1);
+    const auto lanes = open();
+    lanes->begin(1);
+    lanes->connect(*lanes->lane(), std::span(place.address).first(place.bytes), place.key);
+    for (const Instant until = now() + Duration::from_ms(20); now() < until;) (void)lanes->progress();
+    ::raise(SIGKILL);
+  }
+  const auto lanes = open();
+  lanes->begin(1);
+  Lane* lane = lanes->lane();
+  lane->invite();
+  Place place{lane->key(), lanes->address().size(), {}};
+  REQUIRE(place.bytes <= place.address.size());
+  std::copy(lanes->address().begin(), lanes->address().end(), place.address.begin());
+  REQUIRE(::write(told[1], &place, sizeof place) == sizeof place);
+  int status = 0;
+  REQUIRE(::waitpid(victim, &status, 0) == victim);
+  REQUIRE(WIFSIGNALED(status));
+  for (const Instant until = now() + Duration::from_ms(20); now() < until;) (void)lanes->progress();
+  CHECK_FALSE(lane->up());
+  ::close(told[0]), ::close(told[1]);
 }

@@ -10,6 +10,7 @@
 namespace regroup::ucx {
 
 inline constexpr std::size_t kHeadBytes = wire::kHeaderBytes + 16;
+inline constexpr std::size_t kKnockBytes = 8;  // a knock is the key alone
 
 struct Head {
   wire::HeaderBytes frame;

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/bytes.h"
+
 namespace regroup::ucx {
 namespace {
 
@@ -74,13 +76,30 @@ void Lane::post(ucp_ep_h by, Head head, const tcp::Outgoing& out, unsigned flags
 void Lane::gone(Word word) {
   if (word == Word::kLast) clear_ = true;
   if (word == Word::kGreeting) greeted_ = true;
-  if (word != Word::kKnock || std::exchange(knocked_, true)) return;
+}
+
+bool Lane::knock() {
+  if (!patient_ || ep_ == nullptr || knocked_) return true;
+  Writer head;
+  head.u64(theirs_);
+  const std::vector<std::byte> bytes = head.take();
+  ucp_request_param_t param{};
+  param.op_attr_mask = UCP_OP_ATTR_FLAG_FORCE_IMM_CMPL | UCP_OP_ATTR_FIELD_MEMORY_TYPE;
+  param.memory_type = UCS_MEMORY_TYPE_HOST;
+  void* request = api_.ucp_am_send_nbx(ep_, kMessage, bytes.data(), bytes.size(), nullptr, 0, &param);
+  if (UCS_PTR_STATUS(request) == UCS_ERR_NO_RESOURCE) return false;
+  if (request != nullptr) fail(Fault::kError, "UCX send: " + text(UCS_PTR_STATUS(request)));
+  else greet_at(&knocked_);
+  return true;
+}
+
+void Lane::greet_at(bool* knock) {
+  if (std::exchange(*knock, true) || !knocked_ || !admitted_) return;
   post(ep_, {{}, sent_++, theirs_}, {marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY, Word::kGreeting);
 }
 
 void Lane::greet() {
-  if (patient_) return post(ep_, {}, {marker_, nullptr}, 0, Word::kKnock);  // of no lane: the peer drops it
-  send({marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY);
+  if (!patient_) send({marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY);
 }
 
 void Lane::hear(ucp_ep_h by) {

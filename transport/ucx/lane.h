@@ -40,9 +40,12 @@ class Lane {
   void invite() { invited_ = true; }
   // The endpoint, which the lanes own: of our making, or that the peer's first message came by.
   void use(ucp_ep_h ep);
-  // The first message of who made it. UCX makes the other direction too before it lets it go (REPLY). A patient lane knocks
-  // first: where the peer has no room for a word, nothing is begun.
+  // The first message of who made it. UCX makes the other direction too before it lets it go (REPLY). A patient lane knocks, and greets
+  // once the peer has knocked too: where the peer has no endpoint to us, or no room for a word, UCX itself has said nothing.
   void greet();
+  // Goes at once or not at all: UCX has words of its own for what it keeps. False: there was no room, to be tried again.
+  [[nodiscard]] bool knock();
+  void hear_knock() { greet_at(&admitted_); }
   // Tells who made it that it is made: with our own key, since theirs may not have come yet.
   void answer() { post(ep_, {{}, 0, mine_}, {marker_, nullptr}, 0); }
   [[nodiscard]] bool answers(std::uint64_t key) const { return met() && key == theirs_; }
@@ -52,7 +55,7 @@ class Lane {
   void part();
   // UCX may still have something of its own to say to the peer, which waits for room there. It sends in order: not where a
   // word of ours has gone after it.
-  [[nodiscard]] bool owes() const { return patient_ && !clear_ && ((ep_ != nullptr && !knocked_) || greeted_ || heard_); }
+  [[nodiscard]] bool owes() const { return patient_ && !clear_ && (greeted_ || heard_); }
   // A connection with the peer may be half made: until its first message is here, or UCX has said that it is lost.
   [[nodiscard]] bool connecting() const { return (ep_ != nullptr || invited_) && !heard_ && !lost_; }
   void lose() { lost_ = true; }
@@ -79,7 +82,7 @@ class Lane {
   static constexpr std::size_t kMaxInFlight = 8;
   static constexpr std::size_t kSmallBytes = 4u << 10;    // payloads up to this size are copied, as Framed does
   static constexpr std::size_t kMaxQueued = 64u << 20;    // of a peer that sends without being asked
-  enum class Word : std::uint8_t { kMessage, kKnock, kGreeting, kLast };
+  enum class Word : std::uint8_t { kMessage, kGreeting, kLast };
   struct Slot {  // of a message that is being sent
     Lane* lane = nullptr;
     Word word = Word::kMessage;
@@ -97,6 +100,7 @@ class Lane {
   static void on_fetched(void* request, ucs_status_t status, std::size_t length, void* lane);
   void post(ucp_ep_h by, Head head, const tcp::Outgoing& out, unsigned flags, Word word = Word::kMessage);
   void gone(Word word);
+  void greet_at(bool* knock);
   tcp::Io fail(Fault fault, std::string why);
   void release(Inbound& in);
   [[nodiscard]] bool begin(tcp::FrameUser& user, Inbound& in, tcp::Io& answer);  // false: `answer`
@@ -110,6 +114,7 @@ class Lane {
   const bool patient_;
   bool invited_ = false, heard_ = false, lost_ = false;
   bool knocked_ = false, greeted_ = false, clear_ = false;  // the knock, the greeting, the last word have gone
+  bool admitted_ = false;                                   // the peer's knock is here
   const std::uint64_t mine_;
   std::uint64_t theirs_ = 0, sent_ = 0, taken_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;

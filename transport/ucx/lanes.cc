@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "transport/tcp/handshake.h"
@@ -206,7 +207,7 @@ bool UcxLanes::settle() {
   const auto connecting = [this] {
     return std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return lane.second->connecting() || lane.second->owes(); });
   };
-  for (const Instant until = now() + kSettling; connecting() && now() < until;)
+  for (const Instant until = now() + kSettling; connecting() && now() < until; knock())
     if (api_.ucp_worker_progress(worker_) == 0) std::this_thread::yield();
   for (auto& [key, lane] : lanes_) lane->part();
   return !connecting();
@@ -214,12 +215,18 @@ bool UcxLanes::settle() {
 
 bool UcxLanes::progress() {
   if (worker_ == nullptr) return false;
+  knock();
   int turns = 0;
   while (turns < kTurns && api_.ucp_worker_progress(worker_) != 0) ++turns;
   return turns != 0;
 }
 
-bool UcxLanes::arm() { return worker_ == nullptr || (fd_ >= 0 && api_.ucp_worker_arm(worker_) == UCS_OK); }
+void UcxLanes::knock() {
+  if (!std::exchange(knocking_, false)) return;
+  for (auto& [key, lane] : lanes_) knocking_ |= !lane->knock();
+}
+
+bool UcxLanes::arm() { return worker_ == nullptr || (!knocking_ && fd_ >= 0 && api_.ucp_worker_arm(worker_) == UCS_OK); }
 
 Lane* UcxLanes::lane() {
   if (worker_ == nullptr) return nullptr;
@@ -280,6 +287,7 @@ void UcxLanes::connect(Lane& lane, std::span<const std::byte> address, std::uint
   if (const ucs_status_t status = make(params, ep); status != UCS_OK) return lane.lose(), lane.fail(status);
   lane.use(ep);
   lane.greet();
+  knocking_ = true;
 }
 
 void UcxLanes::on_connection(ucp_conn_request_h request, void* self) {
@@ -299,10 +307,15 @@ void UcxLanes::on_error(void* self, ucp_ep_h ep, ucs_status_t status) {
 
 ucs_status_t UcxLanes::on_message(void* at, const void* head, std::size_t head_bytes, void* data, std::size_t length,
                                   const ucp_am_recv_param_t* param) {
-  if (head_bytes != kHeadBytes) return UCS_OK;
-  const Head h = decode_head(static_cast<const std::byte*>(head));
   auto* self = static_cast<UcxLanes*>(at);
   auto& lanes = self->lanes_;
+  if (head_bytes == kKnockBytes) {
+    const auto lane = lanes.find(Reader({static_cast<const std::byte*>(head), head_bytes}).u64());
+    if (lane != lanes.end()) lane->second->hear_knock();
+    return UCS_OK;
+  }
+  if (head_bytes != kHeadBytes) return UCS_OK;
+  const Head h = decode_head(static_cast<const std::byte*>(head));
   const auto lane = lanes.find(h.key);
   if (lane == lanes.end()) {
     for (auto& [key, other] : lanes)

@@ -54,6 +54,7 @@ class UcxLanes final : public tcp::Lanes {
   ucs_status_t listen();
   ucs_status_t make(ucp_ep_params_t& params, ucp_ep_h& ep);
   bool settle();  // false: the bound passed
+  void knock();
 
   const Api& api_;
   std::uint64_t group_;
@@ -69,6 +70,7 @@ class UcxLanes final : public tcp::Lanes {
   std::vector<ucp_ep_h> eps_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Lane>> lanes_;
   bool ending_ = false;
+  bool knocking_ = false;  // a lane has yet to knock
   // Of the epoch before: no longer progressed, so it reads and writes nothing, but still there for who comes late to it.
   struct Retired {
     ucp_worker_h worker = nullptr;
