@@ -8,7 +8,6 @@ namespace {
 
 constexpr std::size_t kAlign = 256;
 constexpr std::size_t kAhead = 4;  // chunks of a range that are summed and not sent to anybody
-constexpr int kLooks = 4;          // at a chunk whose digest differs
 
 std::size_t aligned(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
@@ -111,7 +110,7 @@ std::byte* NetDevice::place(std::size_t peer, bool input, const wire::Frame& fra
 
 void NetDevice::arrived(std::size_t peer, bool input, const wire::Frame& frame) {
   In& in = input ? peers_[peer].inputs : peers_[peer].results;
-  came_.push_back({peer, &in, in.got, frame.length, frame.payload_sum, 0});
+  came_.push_back({peer, &in, in.got, frame.length, frame.payload_sum, Instant::never()});
   in.got += frame.length;
 }
 
@@ -139,7 +138,7 @@ bool NetDevice::unsent(std::size_t peer) const {
 
 // Chunk by chunk, a few ahead of who is sent the most of it.
 Status NetDevice::sum(Range& range) {
-  const std::size_t stands = range.mine ? range.bytes : std::min(range.bytes, made_ > range.at ? made_ - range.at : 0);
+  const std::size_t stands = range.mine ? range.bytes : std::min(range.bytes, asked_ > range.at ? asked_ - range.at : 0);  // by then
   std::size_t sent = 0;
   for (const Peer& p : peers_)
     for (const Out* o : {&p.input, &p.result})
@@ -155,7 +154,7 @@ Status NetDevice::sum(Range& range) {
 }
 
 // What has come, compared with what it should be; the result's is copied there in the same pass. What a network device has
-// written to a GPU may be seen there late: so it is looked at a few times, and what came after it again in its turn.
+// written to a GPU may be seen there late: so it is looked at again for a while, and what came after it in its turn.
 Status NetDevice::check() {
   while (!port_->full() && !came_.empty()) {
     const Came c = came_.front();
@@ -167,7 +166,10 @@ Status NetDevice::check() {
         return;
       }
       came_.push_back(c);
-      if (sum != c.sum && ++came_.back().looks == kLooks) corrupt_ = c.peer;
+      if (sum == c.sum) return;
+      Came& again = came_.back();
+      if (again.looked.is_never()) again.looked = now();
+      else if (now() - again.looked > patience_) corrupt_ = c.peer;
     });
     if (!s) return s;
   }

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "runtime/algo/plan.h"
 #include "runtime/exec/device_port.h"
 #include "transport/tcp/conn.h"
@@ -22,7 +23,8 @@ namespace regroup {
 
 class NetDevice {
  public:
-  explicit NetDevice(std::shared_ptr<DevicePort> port) : port_(std::move(port)) {}
+  // `patience`: for bytes that are not seen as they were sent.
+  explicit NetDevice(std::shared_ptr<DevicePort> port, Duration patience = Duration::from_ms(50)) : port_(std::move(port)), patience_(patience) {}
   ~NetDevice() { port_->forget(std::move(memory_)); }
   NetDevice(const NetDevice&) = delete;
   NetDevice& operator=(const NetDevice&) = delete;
@@ -82,7 +84,7 @@ class NetDevice {
     In* in = nullptr;
     std::size_t at = 0, bytes = 0;
     std::uint64_t sum = 0;
-    int looks = 0;
+    Instant looked = Instant::never();  // first
   };
   void lay_out();
   Status sum(Range& range);
@@ -91,6 +93,7 @@ class NetDevice {
   [[nodiscard]] const std::byte* placed_at(std::size_t at) const;
 
   const std::shared_ptr<DevicePort> port_;
+  const Duration patience_;
   Job job_;
   std::shared_ptr<std::byte> memory_;
   std::vector<Peer> peers_;
