@@ -45,8 +45,9 @@ constexpr std::size_t kGroup = 32;  // blocks whose scales are made together: on
 struct Scales {  // of a group
   std::uint32_t by[kGroup];      // as floats 1 / the scale
   std::uint32_t lowest[kGroup];  // of encoded(), twice
+  std::uint32_t base[kGroup];    // of normal(), twice
   std::uint8_t scale[kGroup];
-  bool rare = false;  // a block of no numbers, or, of fp8, of all below 2^-112 and not of zeros
+  bool rare = false;  // a block of no numbers, or, of fp8, of all below 2^-110 and not of zeros
 };
 
 // The scale is exponent_for() + kBias: a mantissa above the largest code's carries into the exponent; what is subnormal, or not far
@@ -60,8 +61,10 @@ HWY_INLINE Scales scales_of(const std::uint16_t (&most)[kGroup]) {
     const std::uint32_t m = most[j], e = (m + carry) >> 7, scale = std::max(e, lead) - lead;
     s.scale[j] = static_cast<std::uint8_t>(scale);
     s.by[j] = (2 * host::kBias - scale) << 23;
-    s.lowest[j] = (std::max(scale, kLead) - kLead) * (0x00010001u << 7);
-    rare |= static_cast<std::uint32_t>(m >= host::kInfinity) | static_cast<std::uint32_t>(kCode == Code8::kFp8 && m != 0 && scale < kLead);
+    const std::uint32_t lowest = (std::max(scale, kLead) - kLead) << 7;
+    s.lowest[j] = lowest * 0x00010001u;
+    s.base[j] = (std::max(lowest, 1u << 7 | 7) - (1u << 7 | 7)) * 0x00010001u;
+    rare |= static_cast<std::uint32_t>(m >= host::kInfinity) | static_cast<std::uint32_t>(kCode == Code8::kFp8 && m != 0 && scale < kLead + 2);
   }
   s.rare = rare != 0;
   return s;
@@ -99,6 +102,15 @@ HWY_INLINE hn::Vec<H> encoded(hn::Vec<H> raw, hn::Vec<F> by, hn::Vec<H> lowest) 
   }
 }
 
+// fp8 of numbers of at least 2^-6, and of 0: bf16 has 4 bits more behind the same point. A half goes to the even code: 7 is in
+// `base`, the last bit that stays is added.
+HWY_INLINE hn::Vec<H> normal(hn::Vec<H> raw, hn::Vec<H> size, hn::Vec<H> base) {
+  const H h;
+  const auto even = hn::And(hn::ShiftRight<4>(raw), hn::Set(h, 1));
+  const auto code = hn::ShiftRight<4>(hn::Add(hn::SaturatedSub(size, base), even));
+  return hn::OrAnd(code, hn::ShiftRight<8>(raw), hn::Set(h, 0x80));
+}
+
 template <Code8 kCode>
 HWY_INLINE void quantise(std::uint8_t* codes, std::uint8_t* scales, const std::uint8_t* bf16, std::size_t count) {
   const H h;
@@ -121,9 +133,20 @@ HWY_INLINE void quantise(std::uint8_t* codes, std::uint8_t* scales, const std::u
       hwy::Prefetch(bf16 + 2 * (j + 2 * kGroup) * kScaleBlock);  // of the group after the next
       const auto by = hn::BitCast(F(), hn::Set(u, s.by[j]));
       const auto lowest = hn::BitCast(h, hn::Set(u, s.lowest[j]));
+      const auto base = hn::BitCast(h, hn::Set(u, s.base[j]));
       for (std::size_t i = j * kScaleBlock; i < (j + 1) * kScaleBlock; i += kHalves) {
-        const auto code = hn::BitCast(hn::RebindToSigned<H>(), encoded<kCode>(halves_at(i), by, lowest));
-        hn::StoreU(hn::DemoteTo(narrow, code), narrow, codes + i);
+        const auto raw = halves_at(i);
+        const auto store = [&](hn::Vec<H> code) HWY_ATTR {
+          hn::StoreU(hn::DemoteTo(narrow, hn::BitCast(hn::RebindToSigned<H>(), code)), narrow, codes + i);
+        };
+        if constexpr (kCode == Code8::kFp8) {
+          const auto size = hn::And(raw, hn::Set(h, 0x7fff)), one = hn::Set(h, 1);
+          if (hn::AllFalse(h, hn::Lt(hn::Sub(size, one), hn::Sub(lowest, one)))) {  // none below 2^-6 but 0
+            store(normal(raw, size, base));
+            continue;
+          }
+        }
+        store(encoded<kCode>(raw, by, lowest));
       }
     }
     codes += n * kScaleBlock;
