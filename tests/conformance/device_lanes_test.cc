@@ -46,6 +46,20 @@ TEST_CASE("over UCX, ops on device buffers of any size are carried out there") {
   });
 }
 
+TEST_CASE("over UCX, who knows first that all have their buffers on a device sends at once, and no epoch ends of it") {
+  World world("ucx", 4, [](int rank, Options& o) {
+    direct()(rank, o);
+    if (named_device() == nullptr) o.device = "host";  // not late
+  });
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
+    Side side(group, 2'000);
+    const Epoch epoch = group.view().epoch;
+    for (OpId op = 1; op <= 100; ++op)
+      if (std::string wrong = summed(group, side, rank, op); !wrong.empty()) return wrong;
+    return group.view().epoch == epoch ? "" : "an epoch ended";
+  });
+}
+
 TEST_CASE("over UCX, small ops, and all where that is not wanted, go through the host") {
   const std::string wanted = GENERATE("auto", "never");
   const std::size_t count = wanted == "auto" ? 20 : 100'000;
