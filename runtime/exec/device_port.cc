@@ -85,29 +85,29 @@ Result<std::shared_ptr<std::byte>> DevicePort::take(std::size_t bytes) {
   });
 }
 
-Status DevicePort::queued(std::function<void(std::uint64_t)> told) {
+Status DevicePort::queued(const void* owner, std::function<void(std::uint64_t)> told) {
   RG_CHECK(!full());
   if (Status s = stream_->raise(over_, ++count_); !s) return s;
-  steps_.push_back({std::move(told), count_, nullptr});
+  steps_.push_back({owner, std::move(told), count_, nullptr});
   return {};
 }
 
-Status DevicePort::digest(void* to, const void* from, std::size_t bytes, std::function<void(std::uint64_t)> told) {
+Status DevicePort::digest(const void* owner, void* to, const void* from, std::size_t bytes, std::function<void(std::uint64_t)> told) {
   const std::uint32_t slot = (count_ + 1) % kSteps;
   if (Status s = stream_->zero(sums_ + slot, sizeof *sums_); !s) return s;
   if (Status s = stream_->launch(device::launch_of(device::Digest{to, from, bytes, sums_ + slot}, config_.ctas)); !s) return s;
   if (Status s = stream_->copy(seen_ + slot, sums_ + slot, sizeof *sums_); !s) return s;
-  return queued(std::move(told));
+  return queued(owner, std::move(told));
 }
 
-Status DevicePort::reduce(const device::Reduce& what, std::function<void()> told) {
+Status DevicePort::reduce(const void* owner, const device::Reduce& what, std::function<void()> told) {
   if (Status s = stream_->launch(device::launch_of(what, config_.ctas)); !s) return s;
-  return queued([told = std::move(told)](std::uint64_t) { told(); });
+  return queued(owner, [told = std::move(told)](std::uint64_t) { told(); });
 }
 
-Status DevicePort::copy(void* to, const void* from, std::size_t bytes, std::function<void()> told) {
+Status DevicePort::copy(const void* owner, void* to, const void* from, std::size_t bytes, std::function<void()> told) {
   if (Status s = stream_->copy(to, from, bytes); !s) return s;
-  return queued([told = std::move(told)](std::uint64_t) { told(); });
+  return queued(owner, [told = std::move(told)](std::uint64_t) { told(); });
 }
 
 Result<bool> DevicePort::turn() {
@@ -121,9 +121,11 @@ Result<bool> DevicePort::turn() {
   return moved;
 }
 
-void DevicePort::forget(std::shared_ptr<std::byte> memory) {
-  for (Step& step : steps_) step.told = nullptr;
-  if (!steps_.empty() && memory) steps_.back().memory = std::move(memory);
+void DevicePort::forget(const void* owner, std::shared_ptr<std::byte> memory) {
+  Step* last = nullptr;
+  for (Step& step : steps_)
+    if (step.owner == owner && step.told) step.told = nullptr, last = &step;
+  if (last != nullptr) last->memory = std::move(memory);
 }
 
 }  // namespace regroup

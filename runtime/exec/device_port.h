@@ -34,26 +34,27 @@ class DevicePort {
   // As many steps are under way as may be: nothing is to be queued.
   [[nodiscard]] bool full() const { return steps_.size() >= kSteps; }
   [[nodiscard]] bool idle() const { return steps_.empty(); }
-  // The digest (kernels::digest) of `bytes` from `from`, which are copied to `to` too unless that is null.
-  Status digest(void* to, const void* from, std::size_t bytes, std::function<void(std::uint64_t)> told);
-  Status reduce(const device::Reduce& what, std::function<void()> told);
-  Status copy(void* to, const void* from, std::size_t bytes, std::function<void()> told);
+  // `owner`: who is told. The digest (kernels::digest) of `bytes` from `from`, which are copied to `to` too unless that is null.
+  Status digest(const void* owner, void* to, const void* from, std::size_t bytes, std::function<void(std::uint64_t)> told);
+  Status reduce(const void* owner, const device::Reduce& what, std::function<void()> told);
+  Status copy(const void* owner, void* to, const void* from, std::size_t bytes, std::function<void()> told);
   // Tells what is over. True: something was.
   Result<bool> turn();
-  // Nobody is told of what was queued so far. It is still carried out, before what is queued later; `memory` of it stays till then.
-  void forget(std::shared_ptr<std::byte> memory);
+  // The owner is not told of what it has queued so far. That is still carried out, before what is queued later; its `memory` stays till then.
+  void forget(const void* owner, std::shared_ptr<std::byte> memory);
 
  private:
   static constexpr std::uint32_t kSteps = 64;
   struct Pool;
   struct Step {
+    const void* owner = nullptr;
     std::function<void(std::uint64_t)> told;
     std::uint32_t number = 0;
     std::shared_ptr<std::byte> memory = nullptr;
   };
   DevicePort(std::shared_ptr<device::Device> device, Config config) : device_(std::move(device)), config_(config) {}
   Status open();
-  Status queued(std::function<void(std::uint64_t)> told);
+  Status queued(const void* owner, std::function<void(std::uint64_t)> told);
 
   std::shared_ptr<device::Device> device_;
   Config config_;

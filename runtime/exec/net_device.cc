@@ -32,13 +32,13 @@ std::size_t NetDevice::memory_for(const algo::Plan& plan, std::size_t self, std:
 }
 
 std::shared_ptr<std::byte> NetDevice::drop() {
-  port_->forget(memory_);
+  port_->forget(this, memory_);
   job_ = {};
   return std::exchange(memory_, nullptr);
 }
 
 Status NetDevice::begin(Job job) {
-  port_->forget(std::move(memory_));
+  port_->forget(this, std::move(memory_));
   job_ = job;
   corrupt_.reset();
   Result<std::shared_ptr<std::byte>> memory = port_->take(memory_for(*job_.plan, job_.self, job_.members));
@@ -146,7 +146,7 @@ Status NetDevice::sum(Range& range) {
   while (!port_->full() && range.summed < range.bytes && range.summed < sent + kAhead * range.chunk) {
     const std::size_t step = std::min(range.bytes - range.summed, range.chunk);
     if (stands < range.summed + step) break;
-    const Status s = port_->digest(nullptr, range.from + range.summed, step, [&range](std::uint64_t sum) { range.sums.push_back(sum); });
+    const Status s = port_->digest(this, nullptr, range.from + range.summed, step, [&range](std::uint64_t sum) { range.sums.push_back(sum); });
     if (!s) return s;
     range.summed += step;
   }
@@ -160,7 +160,7 @@ Status NetDevice::check() {
     const Came c = came_.front();
     came_.pop_front();
     std::byte* to = c.in->to == nullptr ? nullptr : c.in->to + c.at;
-    const Status s = port_->digest(to, c.in->landing + c.at, c.bytes, [this, c](std::uint64_t sum) {
+    const Status s = port_->digest(this, to, c.in->landing + c.at, c.bytes, [this, c](std::uint64_t sum) {
       if (sum == c.sum && c.at == c.in->whole) {
         c.in->whole += c.bytes;
         return;
@@ -183,7 +183,7 @@ Status NetDevice::make() {
     const algo::Take& own = job_.plan->takes[job_.self];
     if (port_->full() || asked_ == own.bytes) return {};
     asked_ = own.bytes;
-    return port_->copy(job_.result + own.to, placed_at(job_.plan->gives[job_.self].at), own.bytes, [this] { own_ = asked_; });
+    return port_->copy(this, job_.result + own.to, placed_at(job_.plan->gives[job_.self].at), own.bytes, [this] { own_ = asked_; });
   }
   if (!foreign_->fold) {  // its owner's bytes are copied in place
     made_ = asked_ = peers_[foreign_->from].inputs.whole;
@@ -197,7 +197,7 @@ Status NetDevice::make() {
       if (i != job_.self && in.whole < asked_ + step) return {};
       f.from[f.sources++] = (i == job_.self ? job_.in + foreign_->at : in.landing) + asked_;
     }
-    if (Status s = port_->reduce(f, [this, step] { made_ += step; }); !s) return s;
+    if (Status s = port_->reduce(this, f, [this, step] { made_ += step; }); !s) return s;
     asked_ += step;
   }
   return {};

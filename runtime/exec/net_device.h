@@ -25,7 +25,7 @@ class NetDevice {
  public:
   // `patience`: for bytes that are not seen as they were sent.
   explicit NetDevice(std::shared_ptr<DevicePort> port, Duration patience = Duration::from_ms(50)) : port_(std::move(port)), patience_(patience) {}
-  ~NetDevice() { port_->forget(std::move(memory_)); }
+  ~NetDevice() { port_->forget(this, std::move(memory_)); }
   NetDevice(const NetDevice&) = delete;
   NetDevice& operator=(const NetDevice&) = delete;
 

@@ -250,6 +250,19 @@ TEST_CASE("memory of a job that was given up is nobody else's while its steps ar
   CHECK((first.get() == given || second.get() == given));
 }
 
+TEST_CASE("two that share a port: what one gives up is not the other's") {
+  Party party(2, 40'000, late(10, 200));
+  put(party, 1);
+  party.begin(desc_of(OpKind::kAllReduce, party.words));
+  auto before = std::make_unique<NetDevice>(party.all[0].port);
+  std::vector<Word> result(party.words);
+  const One& one = party.all[0];
+  REQUIRE(before->begin({desc_of(OpKind::kAllReduce, party.words), &one.plan, 0, 2, reinterpret_cast<std::byte*>(one.in), reinterpret_cast<std::byte*>(result.data())}).ok());
+  for (int i = 0; i < 3; ++i) REQUIRE((before->turn().ok() && one.device->turn().ok()));
+  before.reset();
+  REQUIRE(party.complete());
+}
+
 TEST_CASE("a device that is lost says so") {
   device::Faults faults;
   faults.fail_at = 9;
