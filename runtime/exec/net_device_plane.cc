@@ -33,14 +33,14 @@ RunResult NetDevicePlane::run(ExecOp& op, ExecContext& context) {
     const bool direct = takes(op.desc) && members_ > 1 && members_ <= device::kMaxSources && net_->direct(op);
     if (direct) {
       const bool there = op.stage && op.stage->there().result != nullptr;
-      if (RunResult r = net_->declare(op, context, there ? kThereNumber : 0); r.state != RunState::kPrepared) return r;
+      if (RunResult r = net_->declare(op, context, there ? number_ : 0); r.state != RunState::kPrepared) return r;
     }
     op_ = op.id;
     phase_ = direct ? Phase::kDeclared : Phase::kHere;
   }
   if (phase_ == Phase::kDeclared) {
     if (RunResult r = net_->await_declared(context, [] { return false; }); r.state != RunState::kPrepared) return r;
-    phase_ = net_->all_ready(kThereNumber) ? Phase::kThere : Phase::kHere;
+    phase_ = net_->all_ready(number_) ? Phase::kThere : Phase::kHere;
     if (phase_ == Phase::kThere) op.stage->read_by(port_->stream());
   }
   if (phase_ == Phase::kHere) return run_here(op, context);
@@ -55,11 +55,12 @@ RunResult NetDevicePlane::run(ExecOp& op, ExecContext& context) {
 RunResult NetDevicePlane::run_here(ExecOp& op, ExecContext& context) {
   std::optional<RunResult> lost_it;
   if (op.stage) {
-    RunResult copied = net_->await(context, [&] {
-      const Result<bool> here = op.stage->here();
-      if (!here) lost_it = lost(here.error());
-      return !here || *here;
-    });
+    const auto here = [&] {
+      const Result<bool> stands = op.stage->here();
+      if (!stands) lost_it = lost(stands.error());
+      return !stands || *stands;
+    };
+    const RunResult copied = net_->await(context, here, true);
     if (lost_it) return *lost_it;
     if (copied.state != RunState::kPrepared) return copied;
   }

@@ -36,12 +36,13 @@ class NetDevicePlane final : public Plane {
 
  private:
   enum class Phase : std::uint8_t { kNone, kDeclared, kThere, kHere };
-  static constexpr std::uint32_t kThereNumber = 1;  // told with the descriptor: my buffers lie on a device
-  NetDevicePlane(std::shared_ptr<DevicePort> port, std::size_t members) : port_(std::move(port)), members_(members), device_(port_) {}
+  NetDevicePlane(std::shared_ptr<DevicePort> port, std::size_t members)
+      : port_(std::move(port)), members_(members), number_(port_->device().host_reads() ? 1 : 2), device_(port_) {}
   RunResult run_here(ExecOp& op, ExecContext& context);
 
   const std::shared_ptr<DevicePort> port_;
   std::size_t members_;
+  std::uint32_t number_;  // told with the descriptor: my buffers lie on a device; which kind of memory that is
   NetDevice device_;
   std::unique_ptr<NetPlane> net_;  // after device_, which it lets go of
   // The op at hand.

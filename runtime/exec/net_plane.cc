@@ -321,14 +321,14 @@ std::optional<RunResult> NetPlane::broken() const {
 }
 
 template <class Done>
-RunResult NetPlane::pump_until(ExecContext& context, Done done) {
+RunResult NetPlane::pump_until(ExecContext& context, Done done, bool often) {
   Instant asked = now();
   for (int idle = 0, turn = 0;; ++turn) {
     if (context.should_stop()) return RunState::kStopped;
     if (done()) return RunState::kPrepared;
     if (auto result = broken()) return *result;
     if (crowded_ && idle > 0 && idle <= kSpins) ::sched_yield();  // who only spins there keeps peers from running
-    const bool moved = links_.pump(idle <= kSpins ? Duration{} : there_ && device_->busy() ? kNap : kSleep);
+    const bool moved = links_.pump(idle <= kSpins ? Duration{} : often || (there_ && device_->busy()) ? kNap : kSleep);
     if (first_out_ && !std::exchange(first_told_, true)) context.failpoints->hit(Point::kAfterFirstChunk);
     if (context.should_stop()) return RunState::kStopped;
     const bool made = active_ != 0 && produce(context);
@@ -343,7 +343,7 @@ RunResult NetPlane::pump_until(ExecContext& context, Done done) {
   }
 }
 
-RunResult NetPlane::await(ExecContext& context, const std::function<bool()>& done) { return pump_until(context, done); }
+RunResult NetPlane::await(ExecContext& context, const std::function<bool()>& done, bool often) { return pump_until(context, done, often); }
 
 RunResult NetPlane::declare(ExecOp& op, ExecContext& context) {
   const RunResult begun = begin(op, context);

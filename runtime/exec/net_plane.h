@@ -57,8 +57,9 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   RunResult declare(ExecOp& op, ExecContext& context);
   // Serves the links without waiting, while the op at hand is elsewhere. A result: a descriptor differs, or a link is broken.
   std::optional<RunResult> serve();
-  // Serves the links until `done`, which is asked again and again. What ended it else: a broken link, as run().
-  RunResult await(ExecContext& context, const std::function<bool()>& done);
+  // Serves the links until `done`, which is asked again and again; often, if nothing wakes us of it. What ended it else: a broken
+  // link, as run().
+  RunResult await(ExecContext& context, const std::function<bool()>& done, bool often = false);
   // For NcclPlane (net_elsewhere.cc). Begins an op, telling all its descriptor and `ready`, a number of the caller's own.
   RunResult declare(ExecOp& op, ExecContext& context, std::uint32_t ready);
   // All descriptors are here and the same, mine is told. Calls `meanwhile` now and then; true: it stops here (kStopped).
@@ -158,7 +159,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] std::optional<RunResult> mismatch() const;
   [[nodiscard]] std::optional<RunResult> broken() const;
   template <class Done>
-  RunResult pump_until(ExecContext& context, Done done);
+  RunResult pump_until(ExecContext& context, Done done, bool often = false);
   // Of the op at hand.
   [[nodiscard]] const algo::Piece* foreign() const;              // the piece that I make of others' inputs, if any
   [[nodiscard]] std::size_t input_from(std::size_t peer) const;  // bytes of its input that I need

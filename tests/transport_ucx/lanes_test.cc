@@ -113,7 +113,7 @@ TEST_CASE("an epoch that has ended moves no byte any more, and the next one take
 TEST_CASE("memory that rests with the links stays until the worker of its epoch is gone") {
   Two t;
   const char* tls = std::getenv("UCX_TLS");
-  const bool retires = tls == nullptr || std::strcmp(tls, "tcp") != 0;  // it goes at the next epoch's end
+  const bool retires = tls != nullptr && std::strcmp(tls, "tcp") != 0;  // it goes at the next epoch's end
   t.enter(1);
   REQUIRE(t.exchange(1, 100));
   t.leave();

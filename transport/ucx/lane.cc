@@ -61,7 +61,8 @@ void Lane::post(ucp_ep_h by, Head head, const tcp::Outgoing& out, unsigned flags
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
   param.cb.send = &on_sent;
   param.user_data = slot;
-  param.flags = flags | (gets_ ? 0u : unsigned{UCP_AM_SEND_FLAG_EAGER});
+  const bool fetched = out.opaque && devices_;
+  param.flags = flags | (fetched ? unsigned{UCP_AM_SEND_FLAG_RNDV} : gets_ ? 0u : unsigned{UCP_AM_SEND_FLAG_EAGER});
   dirty_ = true;
   void* request = api_.ucp_am_send_nbx(by, kMessage, slot->head.data(), slot->head.size(), payload, out.frame.length, &param);
   if (UCS_PTR_IS_PTR(request)) {
@@ -176,7 +177,7 @@ bool Lane::begin(tcp::FrameUser& user, Inbound& in, tcp::Io& answer) {
   }
   opaque_ = placement.opaque;
   if (in.length == 0) return true;
-  if (!in.fetch && !opaque_) {
+  if (!in.fetch) {
     std::memcpy(into_, in.data, in.length);
     release(in);
     return true;

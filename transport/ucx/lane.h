@@ -3,7 +3,8 @@
 // A message is a frame's header, a number and the key that the receiver gave the sender, then the payload. Messages are
 // handed on in the order of their numbers, whatever order UCX delivers them in. A large payload is fetched by the
 // receiver, straight to where it is placed, if the endpoint has a transport that can get; else it comes in fragments and
-// is copied there. Opaque payloads are UCX's to copy: it finds out whose memory they lie in.
+// is copied there. Opaque payloads that may lie in a GPU's memory are always fetched: UCX finds out whose memory it is. (Fragments
+// could be left to UCX too, but 1.13 never frees them then, and 1.14 to 1.21 free those of large messages wrongly.)
 // Ownership: owned by the lanes until their worker is destroyed, since requests point here.
 // Threading: none, as its worker. After a failure reason() says why; nothing more is sent or handed on.
 #pragma once
@@ -26,9 +27,10 @@ class Lane {
  public:
   using Fault = tcp::Conn::Fault;
   // `key`: what the peer's messages carry. `marker`: a frame that its receiver drops. `patient`: no payload is
-  // sent before a word of ours has gone after what UCX itself has to say.
-  Lane(const Api& api, ucp_worker_h worker, std::uint64_t key, const wire::Frame& marker, bool patient)
-      : api_(api), worker_(worker), marker_(marker), patient_(patient), mine_(key) {}
+  // sent before a word of ours has gone after what UCX itself has to say. `devices`: opaque payloads
+  // may lie in a GPU's memory, so that they are fetched.
+  Lane(const Api& api, ucp_worker_h worker, std::uint64_t key, const wire::Frame& marker, bool patient, bool devices)
+      : api_(api), worker_(worker), marker_(marker), patient_(patient), devices_(devices), mine_(key) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
 
@@ -111,7 +113,7 @@ class Lane {
   wire::Frame marker_;
   ucp_ep_h ep_ = nullptr;
   bool gets_ = false;  // has a transport that can fetch
-  const bool patient_;
+  const bool patient_, devices_;
   bool invited_ = false, heard_ = false, lost_ = false;
   bool knocked_ = false, greeted_ = false, clear_ = false;  // the knock, the greeting, the last word have gone
   bool admitted_ = false;                                   // the peer's knock is here

@@ -237,7 +237,7 @@ Lane* UcxLanes::lane() {
   wire::fill(marker, {});
   const std::uint64_t key = random_u64();
   std::unique_ptr<Lane>& lane = lanes_[key];
-  lane = std::make_unique<Lane>(api_, worker_, key, marker, !network_);
+  lane = std::make_unique<Lane>(api_, worker_, key, marker, !network_, reach_ != tcp::Reach::kNone);
   return lane.get();
 }
 
