@@ -320,6 +320,7 @@ class CudaDevice final : public Device {
   }
   [[nodiscard]] bool host_reads() const override { return false; }
   [[nodiscard]] bool may_stall() const override { return true; }
+  [[nodiscard]] std::shared_ptr<void> scope() override { return std::make_shared<Here>(*shared_); }
   Status enter() override {
     if (Status s = shared_->state(); !s) return s;
     return shared_->check(cudaSetDevice(shared_->ordinal), "cudaSetDevice");

@@ -121,6 +121,8 @@ class Device {
   [[nodiscard]] virtual bool may_stall() const = 0;
   // Makes it the calling thread's, for libraries that ask which that is (NCCL).
   virtual Status enter() { return {}; }
+  // The same until what this returns is dropped; null: there is nothing to do.
+  [[nodiscard]] virtual std::shared_ptr<void> scope() { return nullptr; }
   // kOk, or why it is lost.
   [[nodiscard]] virtual Status health() const = 0;
 };

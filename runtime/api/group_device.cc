@@ -51,7 +51,7 @@ bool GroupImpl::may_run_there(const calls::Touched& use) const {
   std::size_t bytes = 0;
   for (const auto* spans : {&use.in, &use.out})
     for (const algo::Span& span : *spans) bytes = std::max(bytes, span.bytes);
-  return port_ && bytes > options_.small_bytes;
+  return port_ && bytes > options_.small_bytes && !options_.no_commit;
 }
 
 namespace {
@@ -122,8 +122,9 @@ Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
     return {Code::kUnsupported, std::string("a message on a stream of ") + stage_->device()->name() + ", where streams hold one another up: only in a group"};
   if (is_cut(call, options)) return {Code::kUnsupported, "cut_bytes: not with buffers on a device"};
   const bool there = !kIsMessage<Call> && may_run_there(use);
-  Result<DeviceStage::Copies> copies =
-      old ? DeviceStage::doomed({}) : stage_->begin(call.in, use.in, call.out, use.out, options.stream, there);
+  const auto begin = [&](bool on_device) { return stage_->begin(call.in, use.in, call.out, use.out, options.stream, on_device); };
+  Result<DeviceStage::Copies> copies = old ? DeviceStage::doomed({}) : begin(there);
+  if (there && copies.code() == Code::kNoMemory) copies = begin(false);  // for a result there; copies of the host's may do
   // A collective has its number at every member, and must fail at all.
   if (copies.code() == Code::kNoMemory && !kIsMessage<Call>) copies = DeviceStage::doomed(copies.error());
   if (!copies) {
@@ -133,11 +134,12 @@ Result<ExecOp> GroupImpl::make(Call call, const OpOptions& options) {
   call.in = !use.in.empty() ? copies->in : copies->out;
   call.out = !use.out.empty() ? copies->out : const_cast<void*>(copies->in);
   Result<ExecOp> op = calls::make(site, call, options);
+  // Before the stream waits for the op: making room may wait for the stream.
+  if (op && there && seat_) seat_->expect(op->desc, *site.view);
+  if (op && there && port_) (void)port_->take(NetDevicePlane::memory_for(op->desc, *site.view)).ok();  // and back: it is there then
   if (!op || (!grouping_ && !stage_->stalls()))
     if (Status s = hold(*copies->stage); !s) return s.error();
   if (op) op->stage = std::move(copies->stage);
-  if (op && there && seat_) seat_->expect(op->desc, *site.view);
-  if (op && there && port_) (void)port_->take(NetDevicePlane::memory_for(op->desc, *site.view)).ok();  // and back: it is there then
   return op;
 }
 

@@ -72,8 +72,7 @@ Status GroupImpl::open_listeners(const std::string& coordinator) {
   links.self = {options_.group, options_.secret, {static_cast<std::uint32_t>(options_.rank), 0}, inc_};
   links.host = data_host_;
   if (options_.transport == "ucx") {
-    if (stage_)
-      if (Status s = stage_->device()->enter(); !s) return s;  // UCX asks which device is the thread's
+    const auto scope = stage_ ? stage_->device()->scope() : nullptr;  // UCX asks which device is the thread's
     Result<std::shared_ptr<tcp::Lanes>> lanes = ucx::open_lanes(wire::group_hash(options_.group), data_host_, options_.ucx_rails);
     if (!lanes) return lanes.error();
     links.lanes = std::move(*lanes);

@@ -235,7 +235,7 @@ RunResult DevicePlane::begin(const ExecOp& op) {
     seat_.closed.insert(view_.members[i].inc);
     return broken(i, opened.error().detail, false);
   }
-  op.stage->read_by(seat_.rank->reader());
+  op.stage->read_by(seat_.rank->reader(), false);
   seat_.rank->start(std::move(job));
   return RunState::kPrepared;
 }

@@ -28,8 +28,15 @@ struct DevicePort::Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
   const std::shared_ptr<device::Device> device;
+  // The size of a new block: what has become too small takes less in all than one that is not.
+  std::size_t next(std::size_t bytes) {
+    std::lock_guard lock(mutex);
+    bytes = (std::max<std::size_t>(bytes, 1) + kGrain - 1) / kGrain * kGrain;
+    return largest = bytes > largest ? std::max(bytes, 2 * largest) : largest;
+  }
   std::mutex mutex;
   std::vector<Block> free;
+  std::size_t largest = 0;
 };
 
 Result<std::shared_ptr<DevicePort>> DevicePort::make(std::shared_ptr<device::Device> device, Config config) {
@@ -74,7 +81,7 @@ Result<std::shared_ptr<std::byte>> DevicePort::take(std::size_t bytes) {
     }
   }
   if (block.at == nullptr) {
-    block.bytes = (std::max<std::size_t>(bytes, 1) + kGrain - 1) / kGrain * kGrain;
+    block.bytes = pool_->next(bytes);
     Result<void*> memory = device_->allocate(device::Memory::kDevice, block.bytes);
     if (!memory) return memory.error();
     block.at = static_cast<std::byte*>(*memory);

@@ -26,7 +26,7 @@ class DevicePort {
   DevicePort& operator=(const DevicePort&) = delete;
 
   [[nodiscard]] device::Device& device() { return *device_; }
-  [[nodiscard]] device::Stream& stream() { return *stream_; }
+  [[nodiscard]] const std::shared_ptr<device::Stream>& stream() { return stream_; }
   // At least so many bytes on the device; contents undefined. Any thread; best taken once by the caller's before an op is
   // submitted, since allocating may wait for streams that wait for the op.
   Result<std::shared_ptr<std::byte>> take(std::size_t bytes);
@@ -58,7 +58,7 @@ class DevicePort {
 
   std::shared_ptr<device::Device> device_;
   Config config_;
-  std::unique_ptr<device::Stream> stream_;
+  std::shared_ptr<device::Stream> stream_;
   std::shared_ptr<Pool> pool_;
   std::uint64_t *sums_ = nullptr, *seen_ = nullptr;  // by number modulo kSteps: on the device, pinned
   device::Flag over_;                                // steps that are

@@ -39,7 +39,7 @@ class DeviceRank {
 
   [[nodiscard]] device::Device& device() { return *device_; }
   [[nodiscard]] cuda_ipc::Imports& imports() { return *imports_; }
-  [[nodiscard]] device::Stream& reader() { return *fold_; }  // of inputs
+  [[nodiscard]] const std::shared_ptr<device::Stream>& reader() { return fold_; }  // of inputs
   // Scratch of at least so many bytes, the largest that there is. It grows by new memory: the smaller one stays, for who still
   // reads it. Any thread; best asked for by the caller's before an op is submitted, since allocating may wait for streams that
   // wait for the op.
@@ -76,7 +76,7 @@ class DeviceRank {
 
   std::shared_ptr<device::Device> device_;
   Config config_;
-  std::unique_ptr<device::Stream> fold_, fetch_;
+  std::shared_ptr<device::Stream> fold_, fetch_;
   device::Flag placed_, prepared_;  // chunks that I ever placed; jobs whose result stands
   struct Buffer {
     std::byte* at = nullptr;

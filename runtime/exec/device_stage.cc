@@ -41,7 +41,7 @@ struct DeviceStage::Shared {
   std::shared_ptr<device::Device> device;
   std::vector<std::unique_ptr<Slot>> slots;  // of begin()'s thread, like `outgrown`
   std::vector<std::pair<device::Memory, void*>> outgrown;  // freed at the end: freeing may wait for streams that wait for ops
-  std::unique_ptr<device::Stream> copies;  // of inputs that are asked for; of the engine's thread once it is there
+  std::shared_ptr<device::Stream> copies;  // of inputs that are asked for; of the engine's thread once it is there
   std::mutex wake_mutex;
   std::function<void()> wake;
 
@@ -109,8 +109,8 @@ class DeviceStage::Op final : public Stage {
   void settled(bool committed) override {
     if (over_.exchange(true)) return;
     if (committed) (made_there_ ? slot_.verdict_there : slot_.verdict).raise(use_);
-    // What was committed is read by nobody. What was given up may be, until the steps that read it are over.
-    if (committed || reader_ == nullptr || !reader_->raise(slot_.decided, use_)) slot_.decided.raise(use_);
+    // What was committed is read by nobody, or it was said. What was given up may be, until the steps that read it are over.
+    if ((committed && !past_commit_) || reader_ == nullptr || !reader_->raise(slot_.decided, use_)) slot_.decided.raise(use_);
     free_slot();
   }
   Status begin(const void* in, Spans reads) {
@@ -145,11 +145,14 @@ class DeviceStage::Op final : public Stage {
         if (Status s = stream.copy(at(slot_.in.at, span), at(in_, span), span.bytes); !s) return s.error();
       const auto copied = [shared = shared_, slot = &slot_, use = use_] { slot->copied.store(use, std::memory_order_release); };
       if (Status s = stream.call(copied); !s) return s.error();
-      read_by(stream);
+      read_by(shared_->copies, false);
     }
     return slot_.copied.load(std::memory_order_acquire) == use_;
   }
-  void read_by(device::Stream& stream) override { reader_ = &stream; }
+  void read_by(std::shared_ptr<device::Stream> stream, bool past_commit) override {
+    reader_ = std::move(stream);
+    past_commit_ = past_commit;
+  }
   void made_there() override { made_there_ = true; }
   Status hold() override {
     if (Status s = stream_->wait(slot_.decided, use_); !s) return s;
@@ -183,7 +186,8 @@ class DeviceStage::Op final : public Stage {
   std::atomic<int> ends_{0};
   // Of the token's holder:
   bool asked_ = false, made_there_ = false;
-  device::Stream* reader_ = nullptr;
+  std::shared_ptr<device::Stream> reader_;
+  bool past_commit_ = false;  // it reads also then
   std::atomic<bool> over_{false};
 };
 

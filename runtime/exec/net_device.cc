@@ -41,6 +41,7 @@ Status NetDevice::begin(Job job) {
   port_->forget(this, std::move(memory_));
   job_ = job;
   corrupt_.reset();
+  if (const Result<bool> over = port_->turn(); !over) return over.error();  // lets go of memory
   Result<std::shared_ptr<std::byte>> memory = port_->take(memory_for(*job_.plan, job_.self, job_.members));
   if (!memory) return memory.error();
   memory_ = std::move(*memory);

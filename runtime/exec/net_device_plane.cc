@@ -11,6 +11,7 @@ using namespace device_detail;  // NOLINT: what a device carries out
 Result<std::unique_ptr<NetDevicePlane>> NetDevicePlane::open(std::shared_ptr<DevicePort> port, tcp::LinkSet& links, NetStaging& staging, const View& view,
                                                              std::size_t self, NetPlane::Config config) {
   std::unique_ptr<NetDevicePlane> plane(new NetDevicePlane(std::move(port), view.members.size()));
+  const auto scope = plane->port_->device().scope();
   Result<std::unique_ptr<NetPlane>> net = NetPlane::open(links, staging, view, self, std::move(config));
   if (!net) return net.error();
   plane->net_ = std::move(*net);
@@ -27,25 +28,24 @@ std::size_t NetDevicePlane::memory_for(const OpDesc& desc, const ViewInfo& view)
 }
 
 RunResult NetDevicePlane::run(ExecOp& op, ExecContext& context) {
-  if (Status s = port_->device().enter(); !s) return lost(s.error());  // UCX asks which device is the thread's
+  const auto scope = port_->device().scope();
   if (op_ != op.id || op.progress.stage == 0) phase_ = Phase::kNone;
   if (phase_ == Phase::kNone) {
     const bool direct = takes(op.desc) && members_ > 1 && members_ <= device::kMaxSources && net_->direct(op);
     if (direct) {
-      const bool there = op.stage && op.stage->there().result != nullptr;
-      if (RunResult r = net_->declare(op, context, there ? number_ : 0); r.state != RunState::kPrepared) return r;
+      const Stage::There there = op.stage ? op.stage->there() : Stage::There{};
+      if (there.result != nullptr) op.stage->read_by(port_->stream(), false);
+      if (RunResult r = net_->declare(op, context, number_, there); r.state != RunState::kPrepared) return r;
     }
     op_ = op.id;
     phase_ = direct ? Phase::kDeclared : Phase::kHere;
   }
   if (phase_ == Phase::kDeclared) {
-    if (RunResult r = net_->await_declared(context, [] { return false; }); r.state != RunState::kPrepared) return r;
-    phase_ = net_->all_ready(number_) ? Phase::kThere : Phase::kHere;
-    if (phase_ == Phase::kThere) op.stage->read_by(port_->stream());
+    if (RunResult r = net_->await_where(context); r.state != RunState::kPrepared) return r;
+    phase_ = net_->where() == NetPlane::Where::kThere ? Phase::kThere : Phase::kHere;
   }
   if (phase_ == Phase::kHere) return run_here(op, context);
-  const Stage::There there = op.stage->there();
-  RunResult result = net_->run_there(op, context, static_cast<const std::byte*>(there.in), there.result);
+  RunResult result = net_->run_there(context);
   if (result.state != RunState::kPrepared) return result;
   op.plan = "device";
   made_there_.push_back(op.id);
@@ -67,9 +67,30 @@ RunResult NetDevicePlane::run_here(ExecOp& op, ExecContext& context) {
   return net_->run(op, context);
 }
 
+RunResult NetDevicePlane::await_commit(OpId op, CommitCounter& counter, ExecContext& context) {
+  const auto scope = port_->device().scope();
+  return net_->await_commit(op, counter, context);
+}
+
+RunResult NetDevicePlane::exchange(std::span<PairMessage* const> messages, ExecContext& context) {
+  const auto scope = port_->device().scope();
+  return net_->exchange(messages, context);
+}
+
+bool NetDevicePlane::pump() {
+  const auto scope = port_->device().scope();
+  return net_->pump();
+}
+
+void NetDevicePlane::fence() {
+  const auto scope = port_->device().scope();
+  net_->fence();
+}
+
 void NetDevicePlane::copy_out(ExecOp& op) {
-  if (std::find(made_there_.begin(), made_there_.end(), op.id) != made_there_.end()) return op.stage->made_there();
-  net_->copy_out(op);
+  if (std::find(made_there_.begin(), made_there_.end(), op.id) == made_there_.end()) return net_->copy_out(op);
+  if (!port_->idle()) op.stage->read_by(port_->stream(), true);  // digests for one that a decision has evicted
+  op.stage->made_there();
 }
 
 void NetDevicePlane::release(OpId op) {

@@ -4,7 +4,7 @@
 // memory: an op whose buffers lie on a device has its input copied there first (Stage::here).
 //
 // Prepared means that the whole result stands in staging of my own on my device, put there by steps of my own. `prepared`, the
-// commit rule and messages are the NetPlane's. Ownership: shares the port, borrows links and staging. After a lost device: kLost. Upholds G1
+// commit rule and messages are the NetPlane's. Whatever drives UCX makes the device the thread's for the while: it asks which that is. Ownership: shares the port, borrows links and staging. After a lost device: kLost. Upholds G1
 // G2 G7 G8 on the data side.
 #pragma once
 
@@ -22,13 +22,13 @@ class NetDevicePlane final : public Plane {
 
   RunResult run(ExecOp& op, ExecContext& context) override;
   void announce_prepared(OpId op) override { net_->announce_prepared(op); }
-  RunResult await_commit(OpId op, CommitCounter& counter, ExecContext& context) override { return net_->await_commit(op, counter, context); }
+  RunResult await_commit(OpId op, CommitCounter& counter, ExecContext& context) override;
   void copy_out(ExecOp& op) override;
   void release(OpId op) override;
-  RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) override { return net_->exchange(messages, context); }
+  RunResult exchange(std::span<PairMessage* const> messages, ExecContext& context) override;
   void enter(const PairBook& book) override { net_->enter(book); }
-  bool pump() override { return net_->pump(); }
-  void fence() override { net_->fence(); }
+  bool pump() override;
+  void fence() override;
   [[nodiscard]] const char* name() const override { return net_->name(); }
 
   // What the op will take of the port, for who submits it.

@@ -45,27 +45,50 @@ bool NetPlane::direct(const ExecOp& op) const {
   return plan_for(op, plan) == algo::Form::kDirect;
 }
 
-RunResult NetPlane::run_there(ExecOp& op, ExecContext& context, const std::byte* in, std::byte* result) {
-  RG_CHECK(active_ == op.id);
-  if (!there_) {
-    Status begun = device_->begin({desc_, &plan_, self_, peers_.size(), in, result});
-    if (begun.code() == Code::kNoMemory) {
-      RunResult none(RunState::kNoMemory);
-      none.detail = begun.error().detail;
-      return none;
-    }
-    device_trouble_ = std::move(begun);
-    held_ = false;
-    there_ = true;
+RunResult NetPlane::declare(ExecOp& op, ExecContext& context, std::uint32_t kind, Stage::There there) {
+  RunResult begun = begin(op, context);
+  if (begun.state != RunState::kPrepared) return begun;
+  number_ = there.result != nullptr && there.result_bytes >= plan_.output_bytes ? kind : 0;
+  held_ = asks_ = true;
+  offered_ = there;
+  decide();
+  return begun;
+}
+
+// A frame of the op may come before all descriptors have: from a peer that has them, so they are under way to me too. It is held
+// till then, and must not wait for anything else, since what it holds back may be `prepared` of the op before.
+void NetPlane::decide() {
+  if (!asks_ || where_ != Where::kUnknown) return;
+  bool all = true, no = number_ == 0;
+  for (const PeerState& p : peers_) {
+    if (&p == &peers_[self_]) continue;
+    if (!p.ready_seen || !p.same) all = false;
+    else if (p.number != number_) no = true;
   }
+  if (no) where_ = Where::kHere;
+  if (no || !all) return;
+  where_ = Where::kThere;
+  device_trouble_ = device_->begin({desc_, &plan_, self_, peers_.size(), static_cast<const std::byte*>(offered_.in), offered_.result});
+  there_ = true;
+  held_ = false;
+}
+
+RunResult NetPlane::await_where(ExecContext& context) {
+  std::optional<RunResult> differs;
+  const RunResult result = await(context, [&] { return (differs = mismatch()).has_value() || where_ != Where::kUnknown; });
+  return differs ? *differs : result;
+}
+
+RunResult NetPlane::run_there(ExecContext& context) {
   std::optional<RunResult> ended;
   const RunResult out = await(context, [&] { return (ended = device_broken()).has_value() || complete(); });
   return ended ? *ended : out;
 }
 
 std::optional<RunResult> NetPlane::device_broken() const {
+  if (!there_) return std::nullopt;
   if (!device_trouble_) {
-    RunResult lost(RunState::kLost);
+    RunResult lost(device_trouble_.code() == Code::kNoMemory ? RunState::kNoMemory : RunState::kLost);
     lost.detail = device_trouble_.error().detail;
     return lost;
   }
@@ -77,6 +100,7 @@ std::optional<RunResult> NetPlane::device_broken() const {
 }
 
 bool NetPlane::produce_there(bool& whole) {
+  if (!device_trouble_) return false;
   const Result<bool> moved = device_->turn();
   if (!moved) device_trouble_ = moved.error();
   whole = device_->placed();

@@ -14,11 +14,17 @@ constexpr std::size_t kStreamBytes = 2u << 20;
 }  // namespace
 
 NetPairs::~NetPairs() {
-  for (PeerState& p : peers_)
+  give([this](NetStaging::Block& block) { staging_.give(std::move(block)); });
+}
+
+void NetPairs::give(const std::function<void(NetStaging::Block&)>& back) {
+  for (PeerState& p : peers_) {
     for (Receiving& r : p.receiving) {
-      if (!r.taken) staging_.give(std::move(r.block));
-      for (NetStaging::Block& block : r.before) staging_.give(std::move(block));
+      if (!r.taken) back(r.block);
+      for (NetStaging::Block& block : r.before) back(block);
     }
+    p.receiving.clear();
+  }
 }
 
 void NetPairs::enter(const PairBook& book) {

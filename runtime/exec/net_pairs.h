@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -28,6 +29,8 @@ class NetPairs {
         incarnations_(std::move(peers)),
         peers_(incarnations_.size()) {}
   ~NetPairs();
+  // At the end: gives back what messages were received in.
+  void give(const std::function<void(NetStaging::Block&)>& back);
   // What was settled before is told again.
   void enter(const PairBook& book);
   // Looks at every message once. True: one is done.

@@ -82,6 +82,7 @@ NetPlane::~NetPlane() {
   give(spare_), give(scaled_), give(scratch_);
   for (Output& o : outputs_) give(o.block);
   for (PeerState& p : peers_) give(p.input);
+  pairs_.give(give);
   if (device_ == nullptr) return;
   if (std::shared_ptr<std::byte> landed = device_->drop(); late_) links_.keep(std::move(landed));
 }
@@ -125,7 +126,9 @@ algo::Form NetPlane::plan_for(const ExecOp& op, algo::Plan& plan) const {
 }
 
 RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
-  const RunResult flushed = pump_until(context, [&] { return unsent() == 0 && !links_.sending(); });
+  std::optional<RunResult> ended;
+  const RunResult flushed = pump_until(context, [&] { return (ended = device_broken()).has_value() || (unsent() == 0 && !links_.sending()); });
+  if (ended) return *ended;
   if (flushed.state != RunState::kPrepared) return flushed;
   std::erase_if(outputs_,
                 [&](Output& o) { return o.op <= released_ ? (staging_.give(std::move(o.block)), true) : false; });
@@ -143,7 +146,8 @@ RunResult NetPlane::begin(ExecOp& op, ExecContext& context) {
   in_ = static_cast<const std::byte*>(op.in);
   small_ = form_ == algo::Form::kSmall;
   made_ = kept_ = 0;
-  folded_ = held_ = there_ = first_out_ = first_told_ = placed_told_ = false;
+  folded_ = held_ = asks_ = there_ = first_out_ = first_told_ = placed_told_ = false;
+  where_ = Where::kUnknown;
   chunk_ = algo::chunk_of(plan_.placed_bytes[self_]);
   sums_.clear();
   const auto refuse = [&](const std::string& why) {
@@ -373,11 +377,13 @@ void NetPlane::announce_prepared(OpId op) {
 }
 
 RunResult NetPlane::await_commit(OpId op, CommitCounter& counter, ExecContext& context) {
+  std::optional<RunResult> ended;
   RunResult result = pump_until(context, [&] {
     for (std::size_t i = 0; i < peers_.size(); ++i)
       if (i != self_) counter.observe(i, observe_digests(peers_[i], counter));
-    return counter.committable() >= op || counter.differs();
+    return counter.committable() >= op || counter.differs() || ((ended = device_broken()) && ended->state != RunState::kNoMemory);
   });
+  if (ended && ended->state != RunState::kNoMemory) return *ended;  // peers may still need what the device was to make
   if (result.state != RunState::kPrepared || counter.committable() >= op) return result;
   result.state = RunState::kBroken;
   result.other = self_;

@@ -71,8 +71,14 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   void use(NetDevice& device) { device_ = &device; }
   // The op goes in the direct form, which is what a device can carry out.
   [[nodiscard]] bool direct(const ExecOp& op) const;
-  // The declared op, with its input at `in`, its result to `result`; else run() goes on with it.
-  RunResult run_there(ExecOp& op, ExecContext& context, const std::byte* in, std::byte* result);
+  // Begins a direct op, telling all which kind of device memory my buffers lie in, or 0. All the same: the op is carried out there,
+  // from the moment that this is known, whoever drives what; one other: here, which is known as soon as that one is.
+  enum class Where : std::uint8_t { kUnknown, kHere, kThere };
+  RunResult declare(ExecOp& op, ExecContext& context, std::uint32_t kind, Stage::There there);
+  [[nodiscard]] Where where() const { return where_; }
+  RunResult await_where(ExecContext& context);
+  // The op that is carried out there, to its end; else run() goes on with it.
+  RunResult run_there(ExecContext& context);
   // Shown before `prepared` is told; a peer's `prepared` of that op counts when its digest is here.
   void show_digest(OpId op, std::uint64_t digest);
   // Bytes to a peer, at most 4 KiB, within the epoch.
@@ -82,6 +88,7 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   [[nodiscard]] const std::byte* output_of(OpId op) const;
 
  private:
+  void decide();
   [[nodiscard]] std::optional<RunResult> device_broken() const;
   bool produce_there(bool& whole);
   static constexpr std::size_t kDescBytes = 32;
@@ -199,6 +206,9 @@ class NetPlane final : public Plane, private tcp::LinkUser {
   bool folded_ = false;              // small, gather: the output stands
   bool held_ = false;                // declared; my host is still folding, or it is not known yet who carries it out
   NetDevice* device_ = nullptr;      // of every op
+  bool asks_ = false;                // where it is carried out
+  Where where_ = Where::kUnknown;
+  Stage::There offered_;
   bool there_ = false;               // on the device
   Status device_trouble_;
   bool first_out_ = false, first_told_ = false, placed_told_ = false;

@@ -37,7 +37,7 @@ tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
     return to == nullptr ? tcp::Placement{} : tcp::Placement{tcp::Take::kInto, to};
   }
   if (small_ || (frame.type != kInput && frame.type != kResult)) return {};
-  if (held_ && device_ != nullptr) return {tcp::Take::kHold, nullptr};  // where it belongs depends on who has not told yet
+  if (asks_ && where_ == Where::kUnknown) return {tcp::Take::kHold, nullptr};  // its place depends on who has not told yet
   const bool input = frame.type == kInput;
   if (there_) {
     std::byte* to = device_->place(peer, input, frame);
@@ -90,6 +90,7 @@ bool NetPlane::take_ready(std::size_t peer) {
   if (routed()) return take_parcel(peer);
   const std::size_t more = plan_.told ? peers_.size() * 8 : small_ ? plan_.inputs[peer] : 0;
   if (p.ready.size() != kDescBytes + more) return false;
+  decide();
   if (plan_.told) {
     Reader r(std::span<const std::byte>(p.ready).subspan(kDescBytes + self_ * 8));
     p.same = r.u64() == plan_.takes[peer].bytes;

@@ -59,7 +59,8 @@ class Stage {
   // Does the input stand in `in`? The first question has it copied there. Errors as of arrived().
   [[nodiscard]] virtual Result<bool> here() { return true; }
   // This stream reads the input: it is not given back before what is queued there now and later is over.
-  virtual void read_by(device::Stream&) {}
+  // `past_commit`: also if the op was committed, since others may have needed it longer than I.
+  virtual void read_by(std::shared_ptr<device::Stream>, bool past_commit) { (void)past_commit; }
   // settled(true) will give the caller there().result.
   virtual void made_there() {}
 };

@@ -224,7 +224,7 @@ TEST_CASE("jobs that are given up in the middle leave nothing in those that foll
       std::size_t turns = 0;
       (void)party.turn([&] { return ++turns == 40 * op; });
       for (One& one : party.all) (void)one.device->drop();
-      for (One& one : party.all) REQUIRE(one.port->stream().finish(now() + kBound).ok());  // inputs are given back then, as a stage does
+      for (One& one : party.all) REQUIRE(one.port->stream()->finish(now() + kBound).ok());  // inputs are given back then, as a stage does
       continue;
     }
     REQUIRE(party.complete());
@@ -244,7 +244,7 @@ TEST_CASE("memory of a job that was given up is nobody else's while its steps ar
   const std::size_t bytes = NetDevice::memory_for(one.plan, 0, 2);
   std::byte* const given = one.device->drop().get();
   CHECK(one.port->take(bytes)->get() != given);
-  REQUIRE(one.port->stream().finish(now() + kBound).ok());
+  REQUIRE(one.port->stream()->finish(now() + kBound).ok());
   REQUIRE(one.port->turn().ok());
   const auto first = one.port->take(bytes).value(), second = one.port->take(bytes).value();
   CHECK((first.get() == given || second.get() == given));

@@ -8,6 +8,7 @@ namespace {
 
 constexpr std::size_t kKeyBytes = 8;
 constexpr std::size_t kMaxAddress = 64u << 10;
+constexpr Duration kConnecting = Duration::from_s(5);  // from when both ends know each other's place to the first frame
 constexpr Duration kGrace = Duration::from_ms(250);  // from what UCX says of a peer to the end of the link
 
 }  // namespace
@@ -40,6 +41,7 @@ void Conn::connect() {
   const std::span<const std::byte> bytes = theirs_.bytes;
   Reader r(bytes.first(kKeyBytes));
   lanes_.connect(*lane_, bytes.subspan(kKeyBytes), r.u64());
+  met_ = now();
   theirs_.bytes.clear();
 }
 
@@ -82,6 +84,7 @@ bool Conn::next(tcp::Outgoing& out) {
 // --- of the link ---
 
 bool Conn::given_up() {
+  if (!closed_ && lane_ != nullptr && lane_->met() && !lane_->up() && now() - met_ > kConnecting) lane_->fail(UCS_ERR_TIMED_OUT);
   if (closed_ || lane_ == nullptr || lane_->fault() == Fault::kNone) return closed_;
   if (failed_.is_never()) failed_ = now();
   return closed_ = lane_->fault() != Fault::kError || now() - failed_ > kGrace;

@@ -52,7 +52,7 @@ class Conn final : public tcp::Conn, private tcp::FrameUser {
   } inbox_, theirs_;
   std::optional<tcp::Outgoing> probe_;
   bool flush_due_ = false;
-  Instant failed_ = Instant::never();
+  Instant met_, failed_ = Instant::never();
   bool closed_ = false;  // by the lane
 };
 

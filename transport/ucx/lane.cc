@@ -61,8 +61,8 @@ void Lane::post(ucp_ep_h by, Head head, const tcp::Outgoing& out, unsigned flags
   param.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_FLAGS;
   param.cb.send = &on_sent;
   param.user_data = slot;
-  const bool fetched = out.opaque && devices_;
-  param.flags = flags | (fetched ? unsigned{UCP_AM_SEND_FLAG_RNDV} : gets_ ? 0u : unsigned{UCP_AM_SEND_FLAG_EAGER});
+  const bool fetched = out.opaque && devices_, may = gets_ && out.frame.length >= kEagerBytes;
+  param.flags = flags | (fetched ? unsigned{UCP_AM_SEND_FLAG_RNDV} : may ? 0u : unsigned{UCP_AM_SEND_FLAG_EAGER});
   dirty_ = true;
   void* request = api_.ucp_am_send_nbx(by, kMessage, slot->head.data(), slot->head.size(), payload, out.frame.length, &param);
   if (UCS_PTR_IS_PTR(request)) {

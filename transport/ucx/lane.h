@@ -83,6 +83,7 @@ class Lane {
  private:
   static constexpr std::size_t kMaxInFlight = 8;
   static constexpr std::size_t kSmallBytes = 4u << 10;    // payloads up to this size are copied, as Framed does
+  static constexpr std::size_t kEagerBytes = 64u << 10;   // smaller ones are not fetched: descriptors, which are taken in ordinary memory
   static constexpr std::size_t kMaxQueued = 64u << 20;    // of a peer that sends without being asked
   enum class Word : std::uint8_t { kMessage, kGreeting, kLast };
   struct Slot {  // of a message that is being sent
