@@ -4,8 +4,9 @@
 // memory: an op whose buffers lie on a device has its input copied there first (Stage::here).
 //
 // Prepared means that the whole result stands in staging of my own on my device, put there by steps of my own. `prepared`, the
-// commit rule and messages are the NetPlane's. Whatever drives UCX makes the device the thread's for the while: it asks which that is. Ownership: shares the port, borrows links and staging. After a lost device: kLost. Upholds G1
-// G2 G7 G8 on the data side.
+// commit rule and messages are the NetPlane's. Whatever drives UCX makes the device the thread's for the while: it asks which
+// that is. Ownership: shares the port, borrows links and staging. After a lost device: kLost. Upholds G1 G2 G7 G8 on the data
+// side.
 #pragma once
 
 #include <memory>

@@ -158,6 +158,32 @@ TEST_CASE("over UCX, ops launched as one, on the device, and other kinds between
   });
 }
 
+TEST_CASE("over UCX, ops launched as one on devices that take longer than anybody waits for the next of them") {
+  World world("ucx", 2, [](int rank, Options& o) {
+    direct()(rank, o);
+    o.wait_timeout_s = 20;
+    if (named_device() == nullptr) o.device = rank == 0 ? "host" : "host,late_us=12000,seed=1";
+  });
+  at_every_rank(world, [&](Group& group, int rank) -> std::string {
+    Side a(group, 20'000), b(group, 9'000), c(group, 12'000);
+    for (OpId op = 1; op <= 24; op += 3) {
+      if (a.put(rank, op) + b.put(rank, op + 1) + c.put(rank, op + 2) != "") return "put";
+      (void)group.group_start().ok();
+      std::vector<Work> works;
+      for (Side* side : {&a, &b, &c})
+        works.push_back(group.all_reduce_async(side->in, side->out, side->count, DataType::kU64, ReduceOp::kSum, side->options()));
+      (void)group.group_end().ok();
+      OpId number = op;
+      for (std::size_t i = 0; i < 3; ++i, ++number) {
+        const Result<Outcome> outcome = works[i].wait();
+        if (!outcome) return outcome.error().detail;
+        if (std::string wrong = wrong_sum(*outcome, (i == 0 ? a : i == 1 ? b : c).fetched(), number); !wrong.empty()) return wrong;
+      }
+    }
+    return "";
+  });
+}
+
 TEST_CASE("over UCX, members that differ in the operation are told so, on the device too, and go on there") {
   World world("ucx", 3, direct());
   at_every_rank(world, [&](Group& group, int rank) -> std::string {

@@ -257,7 +257,8 @@ TEST_CASE("two that share a port: what one gives up is not the other's") {
   auto before = std::make_unique<NetDevice>(party.all[0].port);
   std::vector<Word> result(party.words);
   const One& one = party.all[0];
-  REQUIRE(before->begin({desc_of(OpKind::kAllReduce, party.words), &one.plan, 0, 2, reinterpret_cast<std::byte*>(one.in), reinterpret_cast<std::byte*>(result.data())}).ok());
+  const OpDesc desc = desc_of(OpKind::kAllReduce, party.words);
+  REQUIRE(before->begin({desc, &one.plan, 0, 2, reinterpret_cast<std::byte*>(one.in), reinterpret_cast<std::byte*>(result.data())}).ok());
   for (int i = 0; i < 3; ++i) REQUIRE((before->turn().ok() && one.device->turn().ok()));
   before.reset();
   REQUIRE(party.complete());

@@ -67,6 +67,7 @@ class Episode {
   Result<int> kill_and_arm(int rank, const std::string& point);
   Duration drawn(int low_ms, int high_ms);
   [[nodiscard]] int drawn_rank(bool may_be_spared = false);
+  [[nodiscard]] std::string drawn_point();  // of an op, at a rank that comes back
 
   FleetSetup setup_;
   Rng rng_;

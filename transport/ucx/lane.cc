@@ -96,6 +96,7 @@ bool Lane::knock() {
 
 void Lane::greet_at(bool* knock) {
   if (std::exchange(*knock, true) || !knocked_ || !admitted_) return;
+  posted_ = true;
   post(ep_, {{}, sent_++, theirs_}, {marker_, nullptr}, UCP_AM_SEND_FLAG_REPLY, Word::kGreeting);
 }
 

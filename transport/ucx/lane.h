@@ -57,7 +57,7 @@ class Lane {
   void part();
   // UCX may still have something of its own to say to the peer, which waits for room there. It sends in order: not where a
   // word of ours has gone after it.
-  [[nodiscard]] bool owes() const { return patient_ && !clear_ && (greeted_ || heard_); }
+  [[nodiscard]] bool owes() const { return patient_ && !clear_ && (posted_ || heard_); }
   // A connection with the peer may be half made: until its first message is here, or UCX has said that it is lost.
   [[nodiscard]] bool connecting() const { return (ep_ != nullptr || invited_) && !heard_ && !lost_; }
   void lose() { lost_ = true; }
@@ -117,7 +117,7 @@ class Lane {
   const bool patient_, devices_;
   bool invited_ = false, heard_ = false, lost_ = false;
   bool knocked_ = false, greeted_ = false, clear_ = false;  // the knock, the greeting, the last word have gone
-  bool admitted_ = false;                                   // the peer's knock is here
+  bool admitted_ = false, posted_ = false;                  // the peer's knock is here; UCX has the greeting, which may wait there
   const std::uint64_t mine_;
   std::uint64_t theirs_ = 0, sent_ = 0, taken_ = 0;
   std::vector<std::unique_ptr<Slot>> slots_;
