@@ -41,6 +41,9 @@ Status NetDevice::begin(Job job) {
   port_->forget(this, std::move(memory_));
   job_ = job;
   corrupt_.reset();
+  peers_.assign(job_.members, {});
+  ranges_.clear();
+  came_.clear();
   if (const Result<bool> over = port_->turn(); !over) return over.error();  // lets go of memory
   Result<std::shared_ptr<std::byte>> memory = port_->take(memory_for(*job_.plan, job_.self, job_.members));
   if (!memory) return memory.error();
@@ -62,9 +65,6 @@ const std::byte* NetDevice::placed_at(std::size_t at) const {
 void NetDevice::lay_out() {
   const algo::Plan& plan = *job_.plan;
   foreign_ = foreign_of(plan, job_.self);
-  peers_.assign(job_.members, {});
-  ranges_.clear();
-  came_.clear();
   std::byte* at = memory_.get();
   const auto room = [&](std::size_t bytes) { return std::exchange(at, at + aligned(bytes)); };
   placed_bytes_ = plan.placed_bytes[job_.self];

@@ -39,6 +39,7 @@ tcp::Placement NetPlane::place(std::size_t peer, const wire::Frame& frame) {
   if (small_ || (frame.type != kInput && frame.type != kResult)) return {};
   if (asks_ && where_ == Where::kUnknown) return {tcp::Take::kHold, nullptr};  // its place depends on who has not told yet
   const bool input = frame.type == kInput;
+  if (there_ && !device_trouble_) return {tcp::Take::kDiscard, nullptr};  // the decision that fails the op is under way, or mine to go
   if (there_) {
     std::byte* to = device_->place(peer, input, frame);
     return to == nullptr ? tcp::Placement{} : tcp::Placement{tcp::Take::kInto, to, true};

@@ -119,21 +119,8 @@ TEST_CASE("ops launched as one, on the device: each has its own result until it 
   World world("shm", 3, with_device());
   at_every_rank(world, [&](Group& group, int rank) -> std::string {
     Side a(group, 9'000), b(group, 30), c(group, 40'000);
-    for (OpId op = 1; op <= 12; op += 3) {
-      if (a.put(rank, op) + b.put(rank, op + 1) + c.put(rank, op + 2) != "") return "put";
-      (void)group.group_start().ok();
-      std::vector<Work> works;
-      for (Side* side : {&a, &b, &c})
-        works.push_back(group.all_reduce_async(side->in, side->out, side->count, DataType::kU64, ReduceOp::kSum, side->options()));
-      (void)group.group_end().ok();
-      OpId number = op;
-      for (std::size_t i = 0; i < 3; ++i, ++number) {
-        const Result<Outcome> outcome = works[i].wait();
-        if (!outcome) return outcome.error().detail;
-        if (outcome->plan != std::string("device")) return std::string("done by ") + outcome->plan;
-        if (std::string wrong = wrong_sum(*outcome, (i == 0 ? a : i == 1 ? b : c).fetched(), number); !wrong.empty()) return wrong;
-      }
-    }
+    for (OpId op = 1; op <= 12; op += 3)
+      if (std::string wrong = launched_as_one(group, rank, op, {&a, &b, &c}, [] { return std::string(); }, "device"); !wrong.empty()) return wrong;
     return "";
   });
 }

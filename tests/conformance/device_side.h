@@ -2,6 +2,7 @@
 // names (`make gpu-test PART=plans`).
 #pragma once
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -62,6 +63,27 @@ inline const char* named_device() { return std::getenv("REGROUP_TEST_DEVICE"); }
 
 inline World::Tweak with_device() {
   return [](int rank, Options& o) { o.device = named_device() != nullptr ? named_device() : kLate + std::to_string(rank); };
+}
+
+// Three all-reduces launched as one, the first of number `op`; `between`: done when they are launched; `plan`: by which each is
+// to be done, if that matters. Empty, or what is wrong.
+template <class Between>
+std::string launched_as_one(Group& group, int rank, OpId op, std::array<Side*, 3> sides, Between between, const char* plan = nullptr) {
+  for (std::size_t i = 0; i < 3; ++i)
+    if (std::string wrong = sides[i]->put(rank, op + i); !wrong.empty()) return wrong;
+  (void)group.group_start().ok();
+  std::vector<Work> works;
+  for (Side* side : sides)
+    works.push_back(group.all_reduce_async(side->in, side->out, side->count, DataType::kU64, ReduceOp::kSum, side->options()));
+  (void)group.group_end().ok();
+  if (std::string wrong = between(); !wrong.empty()) return wrong;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Result<Outcome> outcome = works[i].wait();
+    if (!outcome) return outcome.error().detail;
+    if (plan != nullptr && outcome->plan != std::string(plan)) return std::string("done by ") + outcome->plan;
+    if (std::string wrong = wrong_sum(*outcome, sides[i]->fetched(), op + i); !wrong.empty()) return wrong;
+  }
+  return "";
 }
 
 // Starts the world; nobody may have anything to say against what they saw.
